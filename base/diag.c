@@ -241,10 +241,10 @@ void pawl_assert_failed(const char *cond, const char *file, int line, const char
 {
     fflush(stdout);
     fprintf(stderr, "pawl: internal error: %s:%d: %s", file, line, cond);
-    if (*fmt) {
+    if (fmt[1]) {                  /* pawl_assert puts a space before the format: "" alone is a warning in gcc */
         va_list ap;
         va_start(ap, fmt);
-        fputs(": ", stderr);
+        fputc(':', stderr);
         vfprintf(stderr, fmt, ap);
         va_end(ap);
     }

@@ -56,7 +56,7 @@ static inline Loc loc_at(const Source *s, size_t offset, size_t len)
 
 /* Assertion of our own invariants, kept in release builds. */
 #define pawl_assert(cond, ...) \
-    ((cond) ? (void)0 : pawl_assert_failed(#cond, __FILE__, __LINE__, "" __VA_ARGS__))
+    ((cond) ? (void)0 : pawl_assert_failed(#cond, __FILE__, __LINE__, " " __VA_ARGS__))
 _Noreturn void pawl_assert_failed(const char *cond, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Called by pawl_assert before exit(5), on the failing thread: writes a reproducer and prints its path. */
