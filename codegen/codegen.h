@@ -1,0 +1,95 @@
+/* codegen/codegen.h — graph to plan: grouping, kernel kinds, schedules, weights, plan building.
+ *
+ *   graph (no choices) → groups_form → for each group: kind + schedule → kernel IR → emitter → Plan
+ *
+ * What everybody above codegen (autotune, cli) needs stands here; kinds share codegen/kind.h, lowering codegen/lower.h. */
+#pragma once
+#include "codegen/kir.h"
+#include "codegen/machine.h"
+#include "ir/import/task.h"
+#include "passes/pass.h"
+#include "runtime/plan.h"
+
+/* ---- schedules: a short list of named values, printed, stored, replayed: "rows=4 threads=128 vec=8" -------------------- */
+#define SCHEDULE_MAX 12
+typedef struct { uint32_t n; struct { const char *key; int64_t value; } v[SCHEDULE_MAX]; } Schedule;   /* keys: static strings */
+void    schedule_set(Schedule *s, const char *key, int64_t value);
+int64_t schedule_get(const Schedule *s, const char *key, int64_t otherwise);
+void    schedule_print(StrBuf *b, const Schedule *s);
+bool    schedule_parse(StrPool *p, const char *text, Schedule *out);
+bool    schedule_equal(const Schedule *a, const Schedule *b);
+
+/* ---- groups -------------------------------------------------------------------------------------------------------------- */
+typedef struct KernelKind KernelKind;
+typedef struct Group {
+    uint32_t id;
+    const KernelKind *kind;             /* the kind that took it */
+    Vec(Node *) outputs;                /* nodes that it stores (materialised values) */
+    Vec(Node *) inputs;                 /* materialised nodes and sources that it loads, without literals */
+    Vec(Node *) nodes;                  /* everything computed in it, operands first (incl. recomputed ones) */
+    Vec(struct Group *) siblings;       /* groups launched together with this one in one kernel (horizontal fusion) */
+    Shape domain;                       /* iteration domain: outer dims, then row dims */
+    uint32_t n_outer;                   /* leading dims of the domain that are outer; the rest is the row (reduced) part */
+    Str text;                           /* in graph text, names canonical: what it computes; part of tuning keys */
+    uint64_t key;                       /* hash of text, shapes, dtypes: the problem */
+    Str why_not;                        /* reasons of kinds that refused, for explain */
+    Dim bytes_read, bytes_written, flops;
+    Schedule schedule;                  /* chosen */
+    const char *schedule_from;          /* "default", "tuned", "forced" */
+    double predicted_seconds;
+} Group;
+typedef struct { Group **g; uint32_t n; } Groups;
+
+typedef enum { EMITTER_AUTO, EMITTER_LLVM, EMITTER_NVRTC } Emitter;
+
+/* Where schedules come from: the tuning database, or a tuner trying one. Return false to take the kind's first. */
+typedef struct ScheduleSource { bool (*lookup)(void *arg, const Group *g, Schedule *out); void *arg; } ScheduleSource;
+
+typedef struct CodegenOptions {
+    Machine machine;
+    Numerics numerics;
+    bool fuse;                          /* false: one group a node, for the fused-against-unfused comparison */
+    bool use_library;                   /* cuBLASLt for matmuls on CUDA */
+    Emitter emitter;
+    ScheduleSource schedules;
+    bool keep_source;                   /* also keep CUDA C and PTX beside the binary code */
+    const char *dump_dir;               /* kernels' IR and text are written there; NULL: no */
+    bool no_code;                       /* stop before emission: for explain and cost */
+} CodegenOptions;
+
+/* The problem's schedules in the order in which the model would try them; the first is the untuned default. */
+Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Arena *a, uint32_t *n);
+double    group_cost(Context *cx, const Group *g, const Schedule *s, const CodegenOptions *o);   /* predicted seconds */
+
+/* A plan that runs only this group, its operands as inputs, its results as outputs: what the tuner measures.
+ * NULL: diagnosed (an illegal schedule is data: PAWL_EXIT_UNSUPPORTED in the diagnostics). */
+Plan *group_plan(Context *cx, const Graph *g, const Group *group, const Schedule *s, const CodegenOptions *o);
+
+Groups *groups_form(Context *cx, const Graph *g, const CodegenOptions *o);
+/* The whole graph. `groups` may be NULL (formed inside) and receives schedules and costs. NULL: diagnosed. */
+Plan *codegen_plan(Context *cx, const Graph *g, Groups *groups, const CodegenOptions *o);
+
+/* Weights: fills plan->weights[i].data by evaluating recipes over the task's parameters (multi-threaded). */
+bool weights_materialise(Context *cx, Plan *const *plans, const Graph *const *graphs, uint32_t n, const Task *t);
+
+/* ---- the whole way for one task (compile.c) --------------------------------------------------------------------------------- */
+typedef struct CompileOptions {
+    PassOptions passes;
+    CodegenOptions codegen;
+    const ChoicePick *picks; uint32_t n_picks;     /* measured choices; others take the model's default */
+    bool no_weights;                               /* leave plan->weights[i].data NULL */
+} CompileOptions;
+
+typedef struct Compiled {
+    const Workload *workload;                      /* NULL: generic */
+    Graph *graph;                                  /* specialised, before any pass */
+    Graph *with_choices, *resolved;                /* after passes; after picks */
+    PassReport report;
+    Groups *groups;
+    Plan *plan;
+    double seconds_passes, seconds_codegen, seconds_emit, seconds_weights;
+} Compiled;
+
+bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out);
+/* manifest.json of a package: versions, options, decisions, provenance of every kernel */
+char *compile_manifest(Arena *a, const Task *t, const Compiled *c, uint32_t n, const CompileOptions *o);

@@ -1,0 +1,129 @@
+/* codegen/kir.h — the kernel IR: a small structured SSA language between kinds and emitters.
+ *
+ * A kernel is a grid of blocks of threads; a thread handles short vectors ("lanes"). On the host a block has one thread and
+ * blocks are spread over the thread pool; there barriers vanish and shared arrays are stack arrays. Values are typed scalars or
+ * vectors of 2, 4, 8 or 16 lanes. Index arithmetic is not SSA: loads, stores, tests and loop bounds hold Dims (base/dim.h)
+ * over the kernel's symbols: the plan's own symbols (scalar arguments), block and thread numbers, loop variables, and
+ * `lane`, which stands for 0 … lanes-1 inside a vector instruction. A K_BIND turns an integer value into a symbol (gather).
+ *
+ * No pointers, no goto, no recursion. Loops and ifs nest; a value is visible in its block and the blocks inside it. */
+#pragma once
+#include "base/context.h"
+#include "base/dtype.h"
+#include "base/vec.h"
+#include "ir/graph.h"
+
+typedef struct { DType dtype; uint8_t lanes; } KType;
+
+typedef enum {
+    K_CONST,        /* number: f (float dtypes) or i (integers, bool); splat over lanes */
+    K_INDEX,        /* value of `index`, dtype i32 or i64 (may use the lane symbol) */
+    K_TEST,         /* bool: index < bound (either may use the lane symbol) */
+    K_LOAD,         /* buffer[index]; args[0]: mask or absent; masked-off lanes give `f`/`i` (fill) */
+    K_STORE,        /* args[0]: value, args[1]: mask or absent */
+    K_SHARED_LOAD,  /* shared[index] */
+    K_SHARED_STORE, /* args[0]: value, args[1]: mask or absent */
+    K_OP,           /* pointwise op of ops.def on args; semantics of ops.def in the type's precision; no hidden rounding but the type's */
+    K_CAST,         /* args[0] to type.dtype */
+    K_SPLAT,        /* scalar args[0] to all lanes */
+    K_LANE,         /* scalar: lane `i` of args[0] */
+    K_LANE_REDUCE,  /* scalar: op (ADD, MUL, MAXIMUM, MINIMUM, OR, AND) over the lanes of args[0], in lane-halving order */
+    K_SHUFFLE_XOR,  /* args[0] of the thread whose number in the warp differs by xor `i` */
+    K_BIND,         /* binds `var` (a symbol) to the integer scalar args[0] */
+    K_LOOP,         /* for var in index … bound step i; carries: args = initial values; results through K_RESULT */
+    K_CARRY,        /* inside a loop: carried value number i of `of` */
+    K_RESULT,       /* after a loop or if: its value number i */
+    K_IF,           /* args[0]: scalar bool; then_block, else_block; both yield */
+    K_BARRIER,      /* all threads of the block; must be uniform */
+    K_ATOMIC_ADD,   /* buffer[index] += args[0], relaxed, device scope; result: old value (i32, f32) */
+    K_FENCE,        /* device-wide memory fence (before a counter is raised, after it was read) */
+} KKind;
+
+typedef struct KInst KInst;
+typedef Vec(KInst *) KBlock;
+
+struct KInst {
+    KKind kind;
+    KType type;                     /* result; lanes 0: none */
+    uint32_t id;                    /* %id, unique in the kernel, increasing in program order */
+    Str name;                       /* from the task where there is one: emitted code uses it */
+    Op op;                          /* K_OP, K_LANE_REDUCE */
+    uint32_t buffer;                /* LOAD, STORE, ATOMIC: number in kernel->buffers; SHARED_*: in kernel->shared */
+    Dim index, bound;               /* see kinds */
+    Dim var;                        /* LOOP, BIND */
+    double f; int64_t i;
+    bool stream;                    /* LOAD, STORE: touched once: do not keep in caches */
+    int unroll;                     /* LOOP: 0 the emitter decides, 1 never, n: by n, -1 fully */
+    KInst **args; uint32_t n_args;
+    KInst *of;                      /* CARRY, RESULT */
+    KBlock body, other;             /* LOOP body; IF then, else */
+    KInst **yield, **yield_other; uint32_t n_yield;    /* values carried on, or results of the branches */
+};
+
+typedef struct { Str name; DType dtype; Dim count; bool written, read; uint32_t align; } KBuffer;   /* align: bytes, of the pointer */
+typedef struct { Str name; DType dtype; uint32_t count; } KShared;                                  /* 16-byte aligned */
+
+typedef struct Kernel {
+    Context *cx;
+    Arena *arena;
+    Str name;
+    Str head;                       /* comment above the emitted code: group in graph text, schedule, bytes */
+    Str kind, schedule;
+    bool host;                      /* for the CPU: threads == 1 */
+    Vec(KBuffer) buffers;           /* pointer arguments, in order */
+    Vec(Dim) scalars;               /* symbols of the plan used as arguments (i64), in order */
+    Vec(KShared) shared;
+    Dim grid[3];                    /* Dims over the scalars */
+    Dim block[3];                   /* symbols: block numbers, 0 <= block[d] < grid[d] */
+    uint32_t threads;               /* a block; 1 on the host */
+    Dim thread;                     /* symbol 0 <= thread < threads (constant 0 on the host) */
+    int min_blocks;                 /* __launch_bounds__ second argument; 0: none */
+    bool index64;                   /* some index may pass 2^31 - 1: emitters use 64-bit index arithmetic */
+    uint32_t n_ids;
+    KBlock body;
+    /* builder state */
+    Vec(KBlock *) open; Vec(KInst *) open_inst;
+} Kernel;
+
+Dim kernel_lane(DimPool *p, uint32_t lanes);        /* the symbol `lane` with range [0, lanes) — one symbol per lane count */
+
+/* ---- builder: instructions go to the innermost open block ------------------------------------------------------------ */
+Kernel *kernel_new(Context *cx, Arena *a, const char *name, bool host, uint32_t threads);
+void    kernel_grid(Kernel *k, Dim x, Dim y, Dim z);             /* makes the block symbols */
+uint32_t kernel_buffer(Kernel *k, Str name, DType t, Dim count, uint32_t align);
+uint32_t kernel_shared(Kernel *k, const char *name, DType t, uint32_t count);
+KInst *k_const(Kernel *k, KType t, double v);
+KInst *k_index(Kernel *k, Dim d, DType t, uint32_t lanes);
+KInst *k_test(Kernel *k, Dim a, Dim b, uint32_t lanes);          /* a < b; constant when provable */
+KInst *k_load(Kernel *k, uint32_t buffer, Dim index, uint32_t lanes, KInst *mask, double fill);
+void   k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask);
+KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes);
+void   k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *mask);
+KInst *k_op(Kernel *k, Op op, DType result, KInst *const *args, uint32_t n);   /* splats scalars to the widest operand */
+KInst *k_op1(Kernel *k, Op op, KInst *a);
+KInst *k_op2(Kernel *k, Op op, KInst *a, KInst *b);
+KInst *k_select(Kernel *k, KInst *cond, KInst *a, KInst *b);
+KInst *k_cast(Kernel *k, KInst *a, DType t);
+KInst *k_splat(Kernel *k, KInst *a, uint32_t lanes);
+KInst *k_lane(Kernel *k, KInst *a, uint32_t lane);
+KInst *k_lane_reduce(Kernel *k, Op op, KInst *a);
+KInst *k_shuffle_xor(Kernel *k, KInst *a, int mask);
+Dim    k_bind(Kernel *k, KInst *integer, const char *prefix, int64_t lo, int64_t hi);
+KInst *k_loop(Kernel *k, const char *prefix, Dim lo, Dim hi, int64_t step, KInst *const *init, uint32_t n_carry, int unroll);
+KInst *k_carry(Kernel *k, KInst *loop, uint32_t i);
+void   k_loop_end(Kernel *k, KInst *loop, KInst *const *next);
+KInst *k_if(Kernel *k, KInst *cond);
+void   k_else(Kernel *k, KInst *branch, KInst *const *values, uint32_t n);      /* ends the then block with its results */
+void   k_if_end(Kernel *k, KInst *branch, KInst *const *values, uint32_t n);    /* ends else (or then, when there was no k_else: n = 0) */
+KInst *k_result(Kernel *k, KInst *of, uint32_t i);
+void   k_barrier(Kernel *k);
+void   k_fence(Kernel *k);
+KInst *k_atomic_add(Kernel *k, uint32_t buffer, Dim index, KInst *value);
+
+/* ---- analysis shared by the emitters --------------------------------------------------------------------------------- */
+typedef enum { ACCESS_UNIFORM, ACCESS_CONTIGUOUS, ACCESS_STRIDED, ACCESS_GATHER } AccessKind;
+typedef struct { AccessKind kind; Dim base, stride; uint32_t align; } Access;   /* align: proven bytes of the first lane's address */
+Access k_access(const Kernel *k, Dim index, uint32_t lanes, DType t, uint32_t pointer_align);
+bool   kernel_verify(const Kernel *k, Diags *d);   /* types, dominance, uniform barriers, shared size, stores to distinct buffers … */
+void   kernel_print(StrBuf *b, const Kernel *k);
+uint32_t kernel_shared_bytes(const Kernel *k);

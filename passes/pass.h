@@ -1,0 +1,52 @@
+/* passes/pass.h — the pass driver. A pass is one file that exports one function; pipeline.c is the only list of them. */
+#pragma once
+#include "ir/graph.h"
+#include "ir/import/task.h"
+
+typedef struct PassOptions {
+    const char *const *disabled;  uint32_t n_disabled;    /* --no-pass=NAME */
+    const char *dump_after;                               /* --dump-after=NAME or "all": printed to `dump` */
+    FILE *dump;
+    const char *dump_dir;                                 /* --dump-dir: NN-name.graph after each pass */
+    const char *rules_dir;                                /* --rules DIR: interpreted instead of the generated rules; NULL: generated */
+    const char *const *disabled_rules; uint32_t n_disabled_rules;
+    bool verify;                                          /* graph_verify after every pass (default in dev builds and tests) */
+    Numerics numerics;                                    /* contract class: which exactness may fire */
+    const char *device;                                   /* "cpu", "NVIDIA H200" …: whose evidence is quoted; NULL: none */
+} PassOptions;
+
+typedef struct { const char *rule; uint64_t tried, fired; double seconds; } RuleStat;
+typedef struct { const char *pass; bool changed; double seconds; uint32_t nodes_before, nodes_after; } PassStat;
+typedef struct {                                          /* one rewrite, for `explain` */
+    const char *rule; Str node; Loc loc; Str choice;      /* choice id when the rule left one */
+} RuleFiring;
+typedef struct PassReport {
+    Vec(PassStat) passes;
+    Vec(RuleStat) rules;
+    Vec(RuleFiring) firings;
+} PassReport;
+
+typedef struct PassContext {
+    Context *cx;
+    Graph *graph;
+    Arena *scratch;                                       /* reset after each pass */
+    const PassOptions *opt;
+    PassReport *report;
+} PassContext;
+
+/* Runs all passes to the end of the pipeline. False: diagnosed. The report's memory is the context's arena. */
+bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report);
+const char *const *pipeline_pass_names(uint32_t *n);
+
+bool pass_canonicalise(PassContext *cx);
+bool pass_fold(PassContext *cx);
+bool pass_rules(PassContext *cx);
+bool pass_dead_code(PassContext *cx);
+
+/* ---- choices (choices.c) -------------------------------------------------------------------------------------------
+ * choice(id; a, b, …): one node an output; nodes with the same id switch together. Alternative 0 is always the unrewritten form. */
+typedef struct { Str id; uint32_t n_alternatives; const char *rule; Loc loc; uint32_t default_alternative; } ChoiceInfo;
+ChoiceInfo *choices_list(const Graph *g, Arena *a, uint32_t *n);
+typedef struct { Str id; uint32_t alternative; } ChoicePick;
+/* A graph without choice nodes (copied, then dead code dropped); ids without a pick take alternative 0. */
+Graph *choices_resolve(const Graph *g, const ChoicePick *picks, uint32_t n);
