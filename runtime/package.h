@@ -12,11 +12,15 @@ typedef struct Package {
     Str name;
     Plan **plans; uint32_t n_plans;    /* specialised ones first; first matching guard wins */
     bool owns_map;
+    struct Zip *zip;                   /* its members (zip.h) */
 } Package;
 
+/* Each of the two needs a Context of its own where plans of other packages give the same symbol another range. */
 Package *package_open(Context *cx, const char *path);                         /* NULL: diagnosed */
 Package *package_open_memory(Context *cx, const void *image, size_t len);
 void     package_close(Package *p);
+/* CRC of every member, weights included (opening checks all but those, which may be many gigabytes). false: diagnosed. */
+bool     package_check(Package *p, Diags *d);
 
 typedef struct { const char *name; const void *data; size_t len; } PackageMember;
 /* Writes the plans (weights with the same name and recipe are stored once), their code and the manifest. Deterministic bytes. */

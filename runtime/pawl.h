@@ -9,7 +9,12 @@
  * A package is immutable and may be shared between threads; a session (workspace, executables) belongs to one thread at a
  * time. Inputs and outputs belong to the caller and live where the session's device can reach them: host memory for "cpu" and
  * "sim", device memory for "cuda". All sizes are in bytes, strides in elements. Every function returns PAWL_OK or an error
- * code whose text pawl_error() gives (thread-local, valid until the next call on that thread). */
+ * code whose text pawl_error() gives (thread-local, valid until the next call on that thread).
+ *
+ * Inputs and outputs that are not dense row-major, or less aligned than the kernels need, are copied through memory of the
+ * session: correct, slower. A session orders its own calls when they come on different streams; the stream of the last call
+ * must then still exist. While a stream is being captured by the caller, the session's memory must not have to grow: run
+ * each shape once before. */
 #ifndef PAWL_H
 #define PAWL_H
 #include <stddef.h>
@@ -80,6 +85,14 @@ PAWL_API pawl_status pawl_infer(pawl_session *s, const pawl_tensor *in, int32_t 
 PAWL_API pawl_status pawl_run(pawl_session *s, const pawl_tensor *in, int32_t n_in, const pawl_tensor *out, int32_t n_out, void *stream);
 /* New content for weights: `reload` by name from host memory, dense; folded and packed weights that depend on them are folded again. */
 PAWL_API pawl_status pawl_reload_weights(pawl_session *s, const char *const *names, const pawl_tensor *tensors, int32_t n);
+/* Memory where the session's device reaches it, so that a program needs no toolkit of its own: device memory on "cuda", host
+ * memory on "cpu". Upload and download return when done (downloads wait for `stream`). */
+PAWL_API pawl_status pawl_alloc(pawl_session *s, size_t bytes, void **out);
+PAWL_API void        pawl_free_memory(pawl_session *s, void *p);
+PAWL_API pawl_status pawl_upload(pawl_session *s, void *to, const void *host, size_t bytes, void *stream);
+PAWL_API pawl_status pawl_download(pawl_session *s, void *host, const void *from, size_t bytes, void *stream);
+PAWL_API pawl_status pawl_synchronize(pawl_session *s, void *stream);    /* and reports what went wrong on the device until then */
+PAWL_API const char *pawl_device(const pawl_session *s);                 /* "cpu", "cuda" */
 /* Fills host memory with the values that every Pawl process draws for tensor `name` under `seed`; dist as in task specs. */
 PAWL_API pawl_status pawl_fill(void *data, int32_t dtype, int64_t count, uint64_t seed, const char *name, const char *dist);
 #ifdef __cplusplus

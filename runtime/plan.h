@@ -21,22 +21,28 @@ typedef struct {
     uint32_t io;                       /* index among inputs, outputs or weights */
 } PlanBuffer;
 
-typedef struct { Str name; int64_t lo, hi; } PlanSymbol;      /* admissible range: the guard */
+/* Admissible range: the guard. Its value comes from the inputs' shapes: some dim of some input must be the symbol itself or a
+ * sum in which it is the only unknown; every other dim is checked against it. */
+typedef struct { Str name; int64_t lo, hi; } PlanSymbol;
 
-/* Where a symbol's value comes from at run time: dim `dim` of input `input` equals it. Other dims are checked. */
 typedef enum { TARGET_CPU, TARGET_CUDA } PlanTarget;
 
 typedef enum { CODE_OBJECT /* ELF x86-64 relocatable, pic */, CODE_CUBIN, CODE_PTX, CODE_CUDA_SOURCE } CodeKind;
 typedef struct {
     CodeKind kind;
     Str   arch;                        /* "sm_90a", "sm_80" …, "x86-64-v3", "x86-64-v4" */
-    const void *bytes; size_t len;
+    const void *bytes; size_t len;     /* kernels of one module share the pointer: it is loaded once */
+    Str   member;                      /* set by the package: where the bytes lie in it */
 } PlanCode;
+
+/* What a kernel does with each of its buffers. Without this table inputs and weights are read, others both. */
+enum { ACCESS_READ = 1, ACCESS_WRITE = 2 };
 
 typedef struct {
     Str   name;                        /* entry point, unique in the plan */
     uint32_t n_buffers, n_scalars;
-    uint32_t shared_bytes;             /* static + dynamic; cuda opts in above 48 KB */
+    const uint8_t *access;             /* n_buffers of ACCESS_*, or NULL: the runtime orders branches of the graph by it */
+    uint32_t shared_bytes;             /* static + dynamic; the runtime asks for the dynamic part, and opts in above 48 KB */
     uint32_t block[3];                 /* 1,1,1 on the cpu */
     Str   kind, schedule;              /* provenance: kernel kind, schedule text, */
     Str   group;                       /* the group in graph text (what it computes) */
@@ -75,8 +81,10 @@ typedef struct {
     PlanMatmul matmul;
     /* STEP_COPY: from -> to, whole bytes; STEP_FILL: zero `to` */
     uint32_t from, to; Dim bytes;
-    /* order: steps run as listed; deps give the true edges for graph branches */
-    uint32_t *deps; uint32_t n_deps;
+    /* Steps run as listed. Where they may run side by side (graph branches), the order is `deps` plus what the runtime finds
+     * itself: steps that touch the same bytes, one of them writing (see ACCESS_*; where a plan gives deps and a kernel no
+     * access table, deps are trusted for a buffer shared by name, and reuse of workspace is still ordered). */
+    uint32_t *deps; uint32_t n_deps;   /* numbers of earlier steps */
     Dim bytes_read, bytes_written, flops;         /* what the step must move and do: floor and explain */
 } PlanStep;
 
@@ -85,6 +93,7 @@ typedef struct {                       /* a weight as stored, and how it is made
     Str recipe;                        /* graph text over params: "%w = concat(%wq, %wk, axis=0)"; NULL: the parameter itself */
     Str *params; uint32_t n_params;    /* parameters it depends on */
     const Tensor *data;                /* in memory when fresh; from the package's weights otherwise */
+    Str key;                           /* set by the package: name in weights.safetensors */
 } PlanWeight;
 
 typedef struct { Str choice, picked, evidence; } PlanDecision;    /* e.g. "stack_projections@12", "stacked", "1.31x [1.29, 1.33] …" */
@@ -103,14 +112,38 @@ typedef struct Plan {
     Vec(PlanDecision) decisions;
     Dim workspace_bytes;
     uint32_t alignment;                /* bytes that input and output pointers must have; others are staged by copy */
+    const void *origin;                /* the package it came from, NULL when fresh: one origin's weights lie once on a device */
 } Plan;
 
 void  plan_print(StrBuf *b, const Plan *p);                      /* the text form: what explain walks */
 char *plan_to_json(const Plan *p, Arena *a);                     /* code by reference: members code/NAME.ARCH.KIND */
 Plan *plan_from_json(Context *cx, const char *json, size_t len); /* NULL: diagnosed; nothing is trusted */
+/* The same with the name that messages give the text ("plans/0.json"); no bytes of code or weights, only their member names. */
+Plan *plan_read(Context *cx, const char *where, const char *json, size_t len);
 bool  plan_verify(const Plan *p, Diags *d);                      /* indices in range, buffers inside the workspace, no overlap of live buffers */
-/* Values of all symbols from the inputs' shapes (row-major dims a tensor); false: diagnosed guard, naming the dim and range. */
+/* Values of all symbols from the inputs' shapes (row-major dims a tensor); false: diagnosed guard, naming the dim and range.
+ * `d` may be NULL (a quiet trial). `out` has room for symbols.n values. */
 bool  plan_bind(const Plan *p, const int64_t *const *shapes, const int32_t *ranks, const DType *dtypes, Diags *d, DimValue *out);
+
+/* A plan's sizes under given symbol values, all checked: what an executor needs to run it. */
+typedef struct { int64_t bytes, offset; } BoundBuffer;
+typedef struct { int64_t m, n, k, batch, lda, ldb, ldc, ldd, a_offset, b_offset, c_offset, d_offset,
+                         stride_a, stride_b, stride_c, stride_d, workspace_bytes; } BoundMatmul;
+typedef struct {
+    int64_t grid[3], blocks;           /* launches; blocks 0: nothing to do */
+    const int64_t *scalars;
+    int64_t bytes;                     /* copies and fills */
+    BoundMatmul *matmul;               /* library steps */
+    int64_t moved, flops;              /* bytes read + written, operations: as stated, for grain and reports */
+} BoundStep;
+typedef struct { BoundBuffer *buffers; BoundStep *steps; int64_t workspace_bytes; } BoundPlan;
+/* symbols: one value each in plan order (from plan_bind). NULL: diagnosed. */
+BoundPlan *plan_evaluate(const Plan *p, const int64_t *symbols, Arena *a, Diags *d);
+bool matmul_evaluate(const PlanMatmul *m, const DimValue *v, uint32_t n, BoundMatmul *out, Diags *d);
+/* What step `s` does with buffer `b`: ACCESS_* bits, 0 when it does not touch it; *known false when it had to be assumed. */
+unsigned step_access(const Plan *p, const PlanStep *s, uint32_t b, bool *known);
+/* "bf16[B, S, 2048]" */
+void  buffer_type_print(StrBuf *b, const PlanBuffer *f);
 
 /* ---- the host kernel ABI ---------------------------------------------------------------------------------------------
  * Blocks [begin, end) of the linearised grid (x fastest); called by many threads with disjoint ranges. */
