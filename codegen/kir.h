@@ -127,3 +127,5 @@ Access k_access(const Kernel *k, Dim index, uint32_t lanes, DType t, uint32_t po
 bool   kernel_verify(const Kernel *k, Diags *d);   /* types, dominance, uniform barriers, shared size, stores to distinct buffers … */
 void   kernel_print(StrBuf *b, const Kernel *k);
 uint32_t kernel_shared_bytes(const Kernel *k);
+void   kernel_collect_scalars(Kernel *k);          /* adds to `scalars` every free symbol of the body, in order of first use: call once built */
+bool   kernel_needs_index64(const Kernel *k);      /* index64, or the symbols' ranges let some index pass 2^31 - 1 */
