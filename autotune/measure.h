@@ -1,0 +1,55 @@
+/* autotune/measure.h — times plans side by side on a device, as numerics.md (Timing) wants it: cold caches, random data,
+ * interleaved, short ones in batches, outputs compared.
+ *
+ * A session holds several plans that compute the same thing from the same inputs; item 0 is the incumbent. A Measurer
+ * is a small table of functions, so that tests put a fake one in its place. */
+#pragma once
+#include "autotune/device.h"
+#include "autotune/stats.h"
+#include "ir/import/task.h"
+#include "runtime/plan.h"
+
+typedef struct MeasureItem {
+    Context *cx;                    /* the context that owns the plan; used by this thread during the session */
+    const Plan *plan;               /* NULL: not measured, `outcome` says why */
+    const char *outcome;            /* NULL while all is well; else "launch failed: …", "wrong result: …", "out of device memory" */
+} MeasureItem;
+
+typedef struct MeasureOptions {
+    TuneDevice device;
+    Numerics numerics;              /* how near outputs must be */
+    const Dist *dists;              /* of each input, in plan order; NULL: normal(0, 1), indices 0 */
+    const double *predicted;        /* seconds of each item, or NULL: sizes the first try */
+    uint64_t seed;
+    bool check;                     /* compare outputs with the incumbent's */
+} MeasureOptions;
+
+typedef struct MeasureSession MeasureSession;
+typedef struct Measurer Measurer;
+struct Measurer {
+    const char *name;
+    /* Loads the plans, fills inputs, warms up, sizes batches. Items that fail get an outcome. NULL: the incumbent itself or the device
+     * fails; diagnosed in items[0].cx. */
+    MeasureSession *(*open)(Measurer *m, MeasureItem *items, uint32_t n, const MeasureOptions *o);
+    /* Times items in the given order: seconds[e] of one call of item order[e] (mean over its batch). An item that fails gets its
+     * outcome and NaN. False: the device is gone; diagnosed in items[0].cx. */
+    bool (*run)(MeasureSession *s, const uint32_t *order, uint32_t n, double *seconds);
+    /* Runs item and incumbent on the same inputs and compares all outputs; false: the item has its outcome. */
+    bool (*check)(MeasureSession *s, uint32_t item);
+    void (*close)(MeasureSession *s);
+    void *arg;                      /* for fakes */
+};
+
+Measurer *measurer_for(PlanTarget target);          /* the real ones; static, open devices at their first session */
+extern Measurer measurer_cpu, measurer_cuda;
+
+/* ---- on top of any Measurer ---------------------------------------------------------------------------------------------------- */
+typedef struct Samples { double *x; uint32_t n, cap; } Samples;
+/* `blocks` interleaved blocks of the items which[0 … n-1] (ABBA): appends one sample an item and block to samples[which[i]]. A random
+ * tenth of the blocks (at least one a call when `check`) is followed by a comparison of outputs. */
+bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const uint32_t *which, uint32_t n, uint32_t blocks,
+                    bool check, uint64_t *random, Samples *samples, Arena *a);
+
+/* Are two results of one computation near enough? Row by row (last dim): 2 units in the last place of the output, or the class's
+ * unit times the row's magnitude. On false `why` (in `a`) has the first bad element. Integers must be equal. */
+bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, Arena *a, const char **why);
