@@ -71,14 +71,22 @@ Kernel *kernel_new(Context *cx, Arena *a, const char *name, bool host, uint32_t 
     return k;
 }
 
+/* A new symbol with lo <= it < hi. */
+static Dim sym_between(Kernel *k, const char *prefix, Dim lo, Dim hi)
+{
+    if (lo->lo >= 0 && !dim_is_const(hi))
+        return dim_sym_below(k->cx->dims, prefix, hi);
+    int64_t last = hi->hi == INT64_MAX ? INT64_MAX : hi->hi > lo->lo ? hi->hi - 1 : lo->lo;
+    return dim_sym_fresh(k->cx->dims, prefix, lo->lo, last);
+}
+
 void kernel_grid(Kernel *k, Dim x, Dim y, Dim z)
 {
     static const char *const names[3] = {"block_x", "block_y", "block_z"};
     Dim g[3] = {x, y, z};
     for (int d = 0; d < 3; d++) {
         k->grid[d] = g[d];
-        k->block[d] = dim_is(g[d], 1) ? dim_const(k->cx->dims, 0)
-                    : dim_sym_fresh(k->cx->dims, names[d], 0, g[d]->hi == INT64_MAX ? INT64_MAX : g[d]->hi - 1);
+        k->block[d] = dim_is(g[d], 1) ? dim_const(k->cx->dims, 0) : sym_between(k, names[d], dim_const(k->cx->dims, 0), g[d]);
     }
 }
 
@@ -376,7 +384,7 @@ KInst *k_loop(Kernel *k, const char *prefix, Dim lo, Dim hi, int64_t step, KInst
     n->bound = hi;
     n->i = step;
     n->unroll = unroll;
-    n->var = dim_sym_fresh(k->cx->dims, prefix, lo->lo, hi->hi == INT64_MAX ? INT64_MAX : hi->hi > lo->lo ? hi->hi - 1 : lo->lo);
+    n->var = sym_between(k, prefix, lo, hi);
     set_args(k, n, init, n_carry);
     push_block(k, &n->body, n);
     return n;

@@ -1,0 +1,268 @@
+/* codegen/kir_verify.c — the rules of kernel IR, checked after a kernel was built.
+ * Types of operands, dominance, barriers only where all threads of a block agree, indices that cannot be out of bounds for
+ * sure, shared memory within what any GPU has. A failure is our own bug: the diagnostic names kernel and instruction. */
+#include "codegen/kir.h"
+
+enum { SHARED_LIMIT = 227 * 1024 };
+
+typedef struct {
+    const Kernel *k;
+    Diags *diags;
+    Arena *arena;
+    bool *visible;          /* by id: dominates the current instruction */
+    bool *varying;          /* by id: may differ between the threads of a block */
+    Map *varying_syms;
+    Map *bound_syms;        /* loop and bind variables in scope */
+    uint32_t divergent;     /* depth of branches and loops on which threads may disagree */
+    bool ok, changed;
+} Verify;
+
+static void fail(Verify *v, const KInst *n, const char *fmt, const char *what)
+{
+    char *text = arena_printf(v->arena, fmt, what);
+    v->ok = diag_error(v->diags, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "kernel %s, %%%u: %s", v->k->name, n ? n->id : 0, text);
+}
+
+static void check(Verify *v, const KInst *n, bool cond, const char *what)
+{
+    if (!cond)
+        fail(v, n, "%s", what);
+}
+
+/* ---- what varies between threads --------------------------------------------------------------------------------------- */
+
+static bool dim_varies(const Verify *v, Dim d)
+{
+    if (!d)
+        return false;
+    switch (d->kind) {
+    case DIM_CONST: return false;
+    case DIM_SYM:   return map_has(v->varying_syms, (uint64_t)(uintptr_t)d);
+    case DIM_SUM:
+        for (uint32_t i = 0; i < d->n_terms; i++)
+            for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
+                if (dim_varies(v, d->terms[i].atoms[j]))
+                    return true;
+        return false;
+    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX:
+        return dim_varies(v, d->a) || dim_varies(v, d->b);
+    }
+    return true;
+}
+
+static bool any_varies(const Verify *v, KInst *const *args, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (v->varying[args[i]->id])
+            return true;
+    return false;
+}
+
+static bool inst_varies(const Verify *v, const KInst *n)
+{
+    switch (n->kind) {
+    case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE:
+        return false;
+    case K_ATOMIC_ADD: case K_SHUFFLE_XOR:
+        return true;
+    case K_CARRY:
+        return v->varying[n->of->id] || v->varying[n->of->args[n->i]->id] ||
+               (n->of->n_yield && v->varying[n->of->yield[n->i]->id]);
+    case K_RESULT:
+        return v->varying[n->of->id] || v->varying[n->of->yield[n->i]->id] ||
+               (n->of->kind == K_IF && v->varying[n->of->yield_other[n->i]->id]);
+    case K_INDEX: case K_TEST: case K_LOAD: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT: case K_LANE:
+    case K_LANE_REDUCE: case K_BIND: case K_LOOP: case K_IF:
+        return any_varies(v, n->args, n->kind == K_LOOP ? 0 : n->n_args) || dim_varies(v, n->index) || dim_varies(v, n->bound);
+    }
+    return true;
+}
+
+static void mark_block(Verify *v, const KBlock *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        const KInst *n = b->data[i];
+        mark_block(v, &n->body);
+        mark_block(v, &n->other);
+        if (v->varying[n->id] || !inst_varies(v, n))
+            continue;
+        v->varying[n->id] = v->changed = true;
+        if (n->var)
+            map_set_ptr(v->varying_syms, n->var, n);
+    }
+}
+
+/* ---- rules an instruction ----------------------------------------------------------------------------------------------- */
+
+static bool dim_in_scope(const Verify *v, Dim d)
+{
+    if (!d)
+        return true;
+    switch (d->kind) {
+    case DIM_CONST: return true;
+    case DIM_SYM:
+        return map_has(v->bound_syms, (uint64_t)(uintptr_t)d);
+    case DIM_SUM:
+        for (uint32_t i = 0; i < d->n_terms; i++)
+            for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
+                if (!dim_in_scope(v, d->terms[i].atoms[j]))
+                    return false;
+        return true;
+    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX:
+        return dim_in_scope(v, d->a) && dim_in_scope(v, d->b);
+    }
+    return true;
+}
+
+static bool type_equals(KType a, KType b) { return a.dtype == b.dtype && a.lanes == b.lanes; }
+
+static void check_access(Verify *v, const KInst *n, DType t, uint32_t lanes, const KInst *value, const KInst *mask, Dim count)
+{
+    check(v, n, !value || value->type.dtype == t, "the stored value has another type than the buffer");
+    check(v, n, !mask || (mask->type.dtype == DT_BOOL && (mask->type.lanes == 1 || mask->type.lanes == lanes)),
+          "the mask is neither one bool nor one a lane");
+    check(v, n, !count || mask || v->divergent || n->index->lo == INT64_MIN || count->hi == INT64_MAX ||
+                n->index->lo < count->hi, "the index is past the end of the buffer");
+    check(v, n, n->index->hi >= 0, "the index is negative");
+}
+
+static void check_op(Verify *v, const KInst *n)
+{
+    bool predicate = op_has(n->op, OP_PREDICATE);
+    check(v, n, op_class(n->op) == CLASS_POINTWISE && (uint32_t)op_table[n->op].arity == n->n_args, "not a pointwise op of this arity");
+    check(v, n, !predicate || n->type.dtype == DT_BOOL, "a predicate gives bool");
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        KType t = n->args[i]->type;
+        check(v, n, t.lanes == n->type.lanes, "an operand has another number of lanes than the result");
+        if (n->op == OP_WHERE && i == 0)
+            check(v, n, t.dtype == DT_BOOL, "the condition of where is not bool");
+        else if (predicate)
+            check(v, n, t.dtype == n->args[0]->type.dtype, "the operands of a comparison have different types");
+        else
+            check(v, n, t.dtype == n->type.dtype, "an operand has another type than the result");
+        check(v, n, !op_has(n->op, OP_INTEGER) || !dtype_is_float(t.dtype), "a bitwise op on floating point");
+    }
+}
+
+static void check_yield(Verify *v, const KInst *n, KInst *const *a, KInst *const *b)
+{
+    for (uint32_t i = 0; i < n->n_yield; i++)
+        check(v, n, type_equals(a[i]->type, b[i]->type), "values carried or joined have different types");
+}
+
+static void check_inst(Verify *v, const KInst *n)
+{
+    const Kernel *k = v->k;
+    for (uint32_t i = 0; i < n->n_args; i++)
+        check(v, n, n->args[i] && v->visible[n->args[i]->id], "uses a value that is not visible here");
+    if (!v->ok)
+        return;
+    check(v, n, dim_in_scope(v, n->index) && dim_in_scope(v, n->bound), "an index uses a symbol that is not in scope");
+    switch (n->kind) {
+    case K_LOAD:
+        check_access(v, n, n->type.dtype, n->type.lanes, NULL, n->n_args ? n->args[0] : NULL, k->buffers.data[n->buffer].count);
+        check(v, n, n->type.dtype == k->buffers.data[n->buffer].dtype, "a load of another type than the buffer");
+        return;
+    case K_STORE:
+        check_access(v, n, k->buffers.data[n->buffer].dtype, n->args[0]->type.lanes, n->args[0],
+                     n->n_args > 1 ? n->args[1] : NULL, k->buffers.data[n->buffer].count);
+        return;
+    case K_SHARED_LOAD:
+        check_access(v, n, n->type.dtype, n->type.lanes, NULL, NULL,
+                     dim_const(k->cx->dims, k->shared.data[n->buffer].count));
+        return;
+    case K_SHARED_STORE:
+        check_access(v, n, k->shared.data[n->buffer].dtype, n->args[0]->type.lanes, n->args[0],
+                     n->n_args > 1 ? n->args[1] : NULL, dim_const(k->cx->dims, k->shared.data[n->buffer].count));
+        return;
+    case K_OP:          check_op(v, n); return;
+    case K_CAST:        check(v, n, n->args[0]->type.lanes == n->type.lanes, "a cast changes the number of lanes"); return;
+    case K_LANE_REDUCE:
+        check(v, n, n->op == OP_ADD || n->op == OP_MUL || n->op == OP_MAXIMUM || n->op == OP_MINIMUM || n->op == OP_OR ||
+                    n->op == OP_AND, "lanes are reduced by add, mul, maximum, minimum, or, and");
+        check(v, n, n->type.dtype == n->args[0]->type.dtype && n->type.lanes == 1, "a lane reduction gives one value of its operand's type");
+        return;
+    case K_ATOMIC_ADD:  check(v, n, n->type.dtype == DT_I32 || n->type.dtype == DT_F32, "atomic add is for i32 and f32"); return;
+    case K_SHUFFLE_XOR: check(v, n, !k->host && k->threads % 32 == 0, "shuffles need whole warps"); check(v, n, !v->divergent, "a shuffle where threads diverge"); return;
+    case K_BARRIER:     check(v, n, !v->divergent, "a barrier that not all threads reach"); return;
+    case K_CARRY: case K_RESULT:
+        check(v, n, n->of && (n->kind == K_CARRY ? n->of->kind == K_LOOP && (uint32_t)n->i < n->of->n_args
+                                                 : (uint32_t)n->i < n->of->n_yield), "no such carried value or result");
+        return;
+    case K_LOOP:
+        check(v, n, n->n_yield == n->n_args && n->i >= 1, "a loop that was not ended");
+        return;
+    case K_CONST: case K_INDEX: case K_TEST: case K_SPLAT: case K_LANE: case K_BIND: case K_IF: case K_FENCE:
+        return;
+    }
+}
+
+static void verify_block(Verify *v, const KBlock *b);
+
+static void verify_nested(Verify *v, const KInst *n, const KBlock *b, KInst *const *yield)
+{
+    v->divergent += v->varying[n->id];
+    verify_block(v, b);
+    for (uint32_t i = 0; v->ok && i < n->n_yield; i++)
+        check(v, n, yield && yield[i] && v->visible[yield[i]->id], "yields a value that is not visible");
+    for (uint32_t i = 0; i < b->n; i++) {
+        v->visible[b->data[i]->id] = false;
+        if (b->data[i]->var)
+            map_remove(v->bound_syms, (uint64_t)(uintptr_t)b->data[i]->var);
+    }
+    v->divergent -= v->varying[n->id];
+}
+
+static void verify_block(Verify *v, const KBlock *b)
+{
+    for (uint32_t i = 0; i < b->n && v->ok; i++) {
+        const KInst *n = b->data[i];
+        check_inst(v, n);
+        if (!v->ok)
+            return;
+        if (n->var)
+            map_set_ptr(v->bound_syms, n->var, n);
+        v->visible[n->id] = true;
+        if (n->kind == K_LOOP) {
+            verify_nested(v, n, &n->body, n->yield);
+            map_remove(v->bound_syms, (uint64_t)(uintptr_t)n->var);
+            if (v->ok)
+                check_yield(v, n, n->args, n->yield);
+        } else if (n->kind == K_IF) {
+            verify_nested(v, n, &n->body, n->yield);
+            verify_nested(v, n, &n->other, n->yield_other);
+            if (v->ok)
+                check_yield(v, n, n->yield, n->yield_other);
+        }
+    }
+}
+
+bool kernel_verify(const Kernel *k, Diags *d)
+{
+    Arena *a = arena_new();
+    Verify v = {.k = k, .diags = d, .arena = a, .ok = true, .changed = true};
+    v.visible = arena_new_array(a, bool, k->n_ids + 1);
+    v.varying = arena_new_array(a, bool, k->n_ids + 1);
+    v.varying_syms = map_new(a);
+    v.bound_syms = map_new(a);
+    if (!dim_is_const(k->thread))
+        map_set_ptr(v.varying_syms, k->thread, k);
+    map_set_ptr(v.bound_syms, k->thread, k);
+    for (int i = 0; i < 3; i++)
+        map_set_ptr(v.bound_syms, k->block[i], k);
+    for (uint32_t lanes = 2; lanes <= 16; lanes *= 2)
+        map_set_ptr(v.bound_syms, kernel_lane(k->cx->dims, lanes), k);
+    for (uint32_t i = 0; i < k->scalars.n; i++)
+        map_set_ptr(v.bound_syms, k->scalars.data[i], k);
+    check(&v, NULL, k->open.n == 1, "a loop or an if was left open");
+    check(&v, NULL, k->host ? k->threads == 1 : k->threads <= 1024, "too many threads a block");
+    check(&v, NULL, kernel_shared_bytes(k) <= SHARED_LIMIT, "more shared memory than a block can have");
+    while (v.ok && v.changed) {
+        v.changed = false;
+        mark_block(&v, &k->body);
+    }
+    if (v.ok)
+        verify_block(&v, &k->body);
+    arena_free(a);
+    return v.ok;
+}
