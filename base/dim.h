@@ -26,9 +26,13 @@ struct DimExpr {
     int64_t  value;                /* DIM_CONST; the constant term of DIM_SUM */
     Str      name;                 /* DIM_SYM */
     Dim      a, b;                 /* FLOORDIV, MOD, MIN, MAX */
-    const DimTerm *terms;          /* DIM_SUM */
-    uint32_t n_terms;
+    const DimTerm *terms;          /* DIM_SUM; other kinds have themselves here as their only term, constants none, */
+    uint32_t n_terms;              /* so that every dim can be read as `value` plus the sum of its terms */
+    uint32_t size;                 /* nodes of the expression as a tree, saturating */
     uint64_t hash;
+    uint64_t symbols;              /* Bloom filter of the symbols that occur */
+    Dim      extent;               /* DIM_SYM made by dim_sym_below: always 0 <= this < extent; else NULL */
+    Dim      normal;               /* dim.c's own: what a sum simplifies to, once known */
 };
 
 DimPool *dimpool_new(Arena *a, StrPool *strs);
@@ -37,6 +41,9 @@ Dim  dim_const(DimPool *p, int64_t v);
 Dim  dim_sym(DimPool *p, const char *name, int64_t lo, int64_t hi);
 Dim  dim_sym_find(DimPool *p, const char *name);                 /* NULL when unknown */
 Dim  dim_sym_fresh(DimPool *p, const char *prefix, int64_t lo, int64_t hi);   /* a new loop variable: prefix, prefix1 … */
+/* A new loop variable 0 <= v < extent, where extent may be symbolic: dim_lt(v, extent), dim_lt(v*k + r, extent*k) for
+ * 0 <= r < k and the like can be proven. The loop may be empty; then whatever is said of v holds. */
+Dim  dim_sym_below(DimPool *p, const char *prefix, Dim extent);
 Dim  dim_add(DimPool *p, Dim a, Dim b);
 Dim  dim_sub(DimPool *p, Dim a, Dim b);
 Dim  dim_mul(DimPool *p, Dim a, Dim b);
