@@ -146,7 +146,7 @@ char *arena_vprintf(Arena *a, const char *fmt, va_list ap)
     char small[256];
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(small, sizeof small, fmt, ap);
+    int n = fmt ? vsnprintf(small, sizeof small, fmt, ap) : 0;
     if (n < 0)
         n = 0;
     char *p = arena_alloc(a, (size_t)n + 1);

@@ -16,7 +16,7 @@ void  *arena_copy(Arena *a, const void *p, size_t bytes);
 char  *arena_strdup(Arena *a, const char *s);
 char  *arena_strndup(Arena *a, const char *s, size_t n);
 char  *arena_printf(Arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-char  *arena_vprintf(Arena *a, const char *fmt, va_list ap);
+char  *arena_vprintf(Arena *a, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 ArenaMark arena_mark(const Arena *a);               /* scratch: begin … */
 void   arena_reset(Arena *a, ArenaMark m);          /* … and end; poisoned under ASan */
 size_t arena_bytes(const Arena *a);                 /* bytes handed out so far */

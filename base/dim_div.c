@@ -7,7 +7,8 @@
  * Each rule leaves a smaller dividend or divisor; what no rule applies to is interned as it is, which makes the
  * constructors idempotent. Rules are exact identities over the integers for D > 0, except where a range or a proof
  * (dim_le) is asked for. Ranges of symbols may make a divisor possibly zero: an expression whose divisor is not positive
- * has no value, so every rule may assume D > 0, hence g > 0 where g >= 0 is known. */
+ * has no value, so every rule may assume D > 0, hence g > 0 where g >= 0 is known. (When a rule would divide by what is
+ * never positive, the expression has no value at all, and it is left alone.) */
 #include "base/dim_internal.h"
 
 /* ---- division of polynomials ---- */
@@ -147,7 +148,7 @@ static bool try_factor(DimPool *p, Dim x, Dim by, DimTerm g, Split *out)
         out->s = dim_sub(p, out->s, dim_mul_const(p, out->factor, k));
     }
     split_by(p, by, &g, &out->by, &rest);
-    return dim_is(rest, 0);
+    return dim_is(rest, 0) && out->by->hi > 0;
 }
 
 /* Factors that `by` shares with all terms, then with single terms of x, the largest first as they come. */
@@ -180,9 +181,9 @@ static Dim floordiv_nested(DimPool *p, Dim x, Dim by)
     if (atom->kind == DIM_FLOORDIV && (x->value == 0 || dim_is_const(atom->b))) {
         DimAttempt attempt = dim_attempt_begin(p);
         Dim y = dim_add(p, atom->a, dim_mul_const(p, atom->b, x->value)), m = dim_mul(p, atom->b, by);
-        return dim_attempt_end(p, attempt) ? dim_floordiv(p, y, m) : NULL;
+        return dim_attempt_end(p, attempt) && m->hi > 0 ? dim_floordiv(p, y, m) : NULL;
     }
-    if (atom->kind == DIM_MOD && x->value == 0 && dim_divide_exact(p, atom->b, by, &k))
+    if (atom->kind == DIM_MOD && x->value == 0 && dim_divide_exact(p, atom->b, by, &k) && k->hi > 0)
         return dim_mod(p, dim_floordiv(p, atom->a, by), k);
     return NULL;
 }

@@ -2,7 +2,8 @@
  *
  * The intervals of a dim forget that symbols are shared. The proof eliminates atoms one by one instead: with d = c*x + r and
  * the sign of c known, x is replaced by a bound of it, which bounds d from below (relaxation as in Fourier–Motzkin, greedy
- * with a little backtracking). Bounds may be symbolic: v <= extent - 1, y % D <= D - 1, D*(y/D) <= y, min(a, b) <= a.
+ * with a little backtracking). Bounds may be symbolic: v <= extent - 1, y % D <= D - 1, D*(y/D) <= y, min(a, b) <= a,
+ * and y/D rises with y.
  * Before that a few concrete assignments are tried, because most false claims fall at the first one. */
 #include "base/dim_internal.h"
 
@@ -107,6 +108,28 @@ static bool eliminate_floordiv(Proof *f, Dim c, Dim x, Dim r, bool rising)
     return holds_with(f, c, y, dim_mul(p, x->b, r));
 }
 
+/* y/D does not fall as y rises: bound y, one symbol at a time, those below a symbolic extent first. */
+static bool bound_dividend(Proof *f, Dim c, Dim x, Dim r, bool rising)
+{
+    DimPool *p = f->p;
+    Dim best = NULL, bound = NULL;
+    for (uint32_t i = 0; i < x->a->n_terms; i++) {
+        const DimTerm *t = &x->a->terms[i];
+        Dim v = t->atoms[0];
+        bool low = (t->coef > 0) == rising;
+        bool known = low ? dim_bounded_below(v) : v->extent || dim_bounded_above(v);
+        if (t->n_atoms != 1 || v->kind != DIM_SYM || !known || (best && (best->extent || !v->extent)))
+            continue;
+        best = v;
+        bound = low ? dim_const(p, v->lo) : v->extent ? dim_add_const(p, v->extent, -1) : dim_const(p, v->hi);
+    }
+    if (!best)
+        return false;
+    Dim k, rest;
+    dim_extract(p, x->a, best, &k, &rest);
+    return dim_is_const(k) && holds_with(f, c, dim_floordiv(p, dim_add(p, dim_mul(p, k, bound), rest), x->b), r);
+}
+
 static bool eliminate(Proof *f, Dim c, Dim x, Dim r, bool rising)
 {
     DimPool *p = f->p;
@@ -122,7 +145,7 @@ static bool eliminate(Proof *f, Dim c, Dim x, Dim r, bool rising)
             return true;
         break;
     case DIM_FLOORDIV:
-        if (eliminate_floordiv(f, c, x, r, rising))
+        if (bound_dividend(f, c, x, r, rising) || eliminate_floordiv(f, c, x, r, rising))
             return true;
         break;
     case DIM_MIN: case DIM_MAX: {

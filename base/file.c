@@ -126,12 +126,18 @@ static bool write_all(int fd, const char *p, size_t len)
     return true;
 }
 
-/* What open(2) would have given the file; mkstemp makes it private. */
-static mode_t default_mode(void)
+/* A new file beside the target. Not mkstemp: its mode is private, and the umask cannot be read without setting it. */
+static int open_temporary(Arena *a, const char *target, char **path)
 {
-    mode_t mask = umask(0);
-    umask(mask);
-    return 0666 & ~mask;
+    for (int tries = 0; tries < 100; tries++) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        *path = arena_printf(a, "%s.tmp-%d-%lx", target, (int)getpid(), (unsigned long)t.tv_nsec);
+        int fd = open(*path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
 }
 
 /* Devices and pipes (/dev/stdout) are written to, not replaced. */
@@ -156,10 +162,9 @@ bool file_write(Diags *d, const char *path, const void *data, size_t len)
     char resolved[PATH_MAX];
     const char *target = exists && realpath(path, resolved) ? resolved : path;    /* keep symbolic links */
     Arena *scratch = arena_new();
-    char *temporary = arena_printf(scratch, "%s.tmp-XXXXXX", target);
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    bool good = fd >= 0 && write_all(fd, data, len)
-                && fchmod(fd, exists ? st.st_mode & 07777 : default_mode()) == 0;
+    char *temporary;
+    int fd = open_temporary(scratch, target, &temporary);
+    bool good = fd >= 0 && write_all(fd, data, len) && (!exists || fchmod(fd, st.st_mode & 07777) == 0);
     int error = errno;
     if (fd >= 0 && close(fd) < 0 && good) {        /* NFS reports a full disk here */
         error = errno;
@@ -192,8 +197,9 @@ bool dir_make(Diags *d, const char *path)
         char kept = *c;
         *c = '\0';
         struct stat st;
-        if (mkdir(part, 0777) < 0 && !(stat(part, &st) == 0 && S_ISDIR(st.st_mode)))
-            good = io_error(d, "cannot make folder", part, errno == EEXIST ? ENOTDIR : errno);
+        int error = mkdir(part, 0777) < 0 ? errno : 0;
+        if (error && !(stat(part, &st) == 0 && S_ISDIR(st.st_mode)))
+            good = io_error(d, "cannot make folder", part, error == EEXIST ? ENOTDIR : error);
         *c = kept;
     }
     arena_free(scratch);
