@@ -1,0 +1,81 @@
+/* codegen/emit/llvm_common.h — what the two LLVM emitters share: the walk over a kernel's instructions and the op table.
+ *
+ * Values: f16 and bf16 live in registers as f32 that the type can represent (every op rounds to its type), bool as i1, the
+ * rest as they are; vectors of lanes are LLVM vectors. Memory holds f16 and bf16 as i16, bool as i8. */
+#pragma once
+#include "codegen/emit/emit.h"
+
+#include <llvm-c/Core.h>
+
+typedef struct Lower Lower;
+
+/* What differs between the targets. */
+typedef struct LowerTarget {
+    /* float (or double) functions that need a library: exp … pow; `t` is DT_F32 or DT_F64 */
+    LLVMValueRef (*math)(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes);
+    LLVMValueRef (*maximum)(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum);   /* NaN wins */
+    LLVMValueRef (*bf16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);              /* i16, round to nearest even */
+    LLVMValueRef (*f16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);
+    LLVMValueRef (*f16_value)(Lower *L, LLVMValueRef bits, uint32_t lanes);
+    LLVMValueRef (*shuffle_xor)(Lower *L, LLVMValueRef i32, uint32_t mask);
+    void (*barrier)(Lower *L);
+    void (*fence)(Lower *L);
+    /* metadata of a load or store of kernel->buffers[buffer] */
+    void (*annotate)(Lower *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes);
+    uint32_t max_access;            /* bytes one load or store may move; 0: any */
+} LowerTarget;
+
+struct Lower {
+    const LowerTarget *target;
+    void *target_data;
+    Arena *arena;
+    const Kernel *k;
+    LLVMContextRef c;
+    LLVMModuleRef m;
+    LLVMBuilderRef b;
+    LLVMValueRef fn;
+    LLVMTypeRef index;              /* i64, or i32 where indices fit */
+    LLVMValueRef *value;            /* by instruction id */
+    LLVMValueRef *buffer, *shared;  /* pointers */
+    Map *dims;                      /* Dim -> value that dominates the current place */
+    Vec(uint64_t) journal;          /* keys of `dims`, for scopes */
+};
+
+/* ---- types and small builders ------------------------------------------------------------------------------------------ */
+LLVMTypeRef ll_int(Lower *L, uint32_t bits);
+LLVMTypeRef ll_lanes(LLVMTypeRef scalar, uint32_t lanes);               /* itself for one lane */
+LLVMTypeRef ll_value_type(Lower *L, DType t, uint32_t lanes);           /* in registers */
+LLVMTypeRef ll_memory_type(Lower *L, DType t);                          /* in memory, one element */
+LLVMValueRef ll_iconst(Lower *L, LLVMTypeRef t, int64_t v);             /* splat where t is a vector */
+LLVMValueRef ll_fconst(Lower *L, LLVMTypeRef t, double v);
+LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes);
+LLVMValueRef ll_extract(Lower *L, LLVMValueRef v, uint32_t lane, uint32_t lanes);
+LLVMValueRef ll_part(Lower *L, LLVMValueRef v, uint32_t first, uint32_t n);   /* lanes [first, first + n), modulo the width */
+LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n);         /* n a power of two, equal parts */
+LLVMValueRef ll_insert(Lower *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane);
+LLVMValueRef ll_call(Lower *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n);
+LLVMValueRef ll_call_unary(Lower *L, const char *intrinsic, LLVMValueRef a);  /* overloaded on a's type */
+LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type);   /* pure function */
+LLVMValueRef ll_float(Lower *L, LLVMValueRef v);                        /* `contract` on v where it may have it; v */
+LLVMBasicBlockRef ll_block(Lower *L, const char *name);
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------------ */
+LLVMValueRef ll_op(Lower *L, Op op, DType operand, DType result, LLVMValueRef *args, uint32_t n, uint32_t lanes);
+LLVMValueRef ll_cast(Lower *L, LLVMValueRef v, DType from, DType to, uint32_t lanes);
+LLVMValueRef ll_round(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);      /* f32 to what f16 or bf16 can hold */
+LLVMValueRef ll_to_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);
+LLVMValueRef ll_from_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);
+LLVMValueRef ll_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes);           /* in integer arithmetic */
+LLVMValueRef ll_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum);  /* by compare and select */
+LLVMValueRef ll_dim(Lower *L, Dim d);                                          /* of type L->index */
+void ll_bind(Lower *L, Dim sym, LLVMValueRef v);                               /* v becomes the value of a symbol */
+uint32_t ll_scope(const Lower *L);
+void ll_scope_end(Lower *L, uint32_t scope);
+void ll_body(Lower *L);                                                        /* all instructions of the kernel */
+
+/* Initialises LLVM's targets, once a process. */
+void ll_targets(void);
+/* The default pipeline at O2 without the vectorisers, which kernels do not need. False: diagnosed. */
+bool ll_optimise(Diags *d, LLVMModuleRef m, void *target_machine, const char *passes);
+/* Takes LLVM's message into the arena and frees it. */
+char *ll_message(Arena *a, char *llvm);
