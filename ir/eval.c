@@ -225,7 +225,7 @@ static void run_sweep(const Evaluator *e, const uint32_t *outputs, const Demand 
     uint32_t ids = largest_id(e->g) + 1;
     r.demand = arena_new_array(r.arena, Demand, ids);
     r.values = arena_new_array(r.arena, Value *, ids);
-    demand_propagate(&r, outputs, wanted, n);
+    eval_demand(&r, outputs, wanted, n);
     if (run_work(&r) > PARALLEL_FROM)
         r.pool = pool_new(0);
     for (uint32_t i = 0; i < e->n_order; i++) {
@@ -233,7 +233,7 @@ static void run_sweep(const Evaluator *e, const uint32_t *outputs, const Demand 
         const Demand *d = &r.demand[node->id];
         if (e->plan[node->id].is_view || op_class(node->op) == CLASS_SOURCE || (!d->all && !d->n))
             continue;
-        node_evaluate(&r, node);
+        eval_node(&r, node);
         for (uint32_t k = 0; k < node->n_in; k++) {
             uint32_t base = e->plan[node->in[k]->id].base;
             if (e->plan[base].last_use == i) {
@@ -258,7 +258,7 @@ static void collect_body(void *arg, int64_t begin, int64_t end, int worker)
     size_t hint = 0;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        c->out[i] = value_at(c->r, c->node, c->flat ? c->flat[i] : i, &hint);
+        c->out[i] = eval_value_at(c->r, c->node, c->flat ? c->flat[i] : i, &hint);
 }
 
 static void take_all(const Run *r, void *arg)
@@ -268,7 +268,7 @@ static void take_all(const Run *r, void *arg)
         const Node *n = e->g->outputs.data[k].node;
         int64_t count = e->plan[n->id].count;
         e->all[k] = arena_alloc(e->arena, sizeof(Value) * (size_t)count + 1);
-        run_for(r, count, 4096, collect_body, &(Collect){r, n, NULL, e->all[k]});
+        eval_for(r, count, 4096, collect_body, &(Collect){r, n, NULL, e->all[k]});
     }
 }
 
@@ -294,7 +294,7 @@ static void take_points(const Run *r, void *arg)
 {
     PointsArg *p = arg;
     Collect c = {r, r->e->g->outputs.data[p->k].node, p->flat, p->out};
-    run_for(r, (int64_t)p->n, 4096, collect_body, &c);
+    eval_for(r, (int64_t)p->n, 4096, collect_body, &c);
 }
 
 bool eval_points(Evaluator *e, uint32_t k, const int64_t *flat, size_t n, Value *out)

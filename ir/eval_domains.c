@@ -32,7 +32,7 @@ static int64_t int_limit(DType t, bool largest)
 
 static Value extreme(DType t, bool largest)
 {
-    return dtype_is_float(t) ? (Value){.v = limit(t, largest)} : value_integer(int_limit(t, largest));
+    return dtype_is_float(t) ? (Value){.v = limit(t, largest)} : eval_integer(int_limit(t, largest));
 }
 
 /* What a reduction, scan or product combines with, as a pointwise op. */
@@ -54,8 +54,8 @@ static bool combine_exactly(const Node *n, Value acc, Value x, Value *out)
         return false;
     DType from = n->in[0]->type.dtype;
     if (n->op == OP_REDUCE_ANY || n->op == OP_REDUCE_ALL)
-        x = value_cast(from, DT_BOOL, x, false);
-    *out = value_integer(op_integer(combiner(n->op), n->type.dtype, n->type.dtype, (Value[]){acc, x}));
+        x = eval_cast(from, DT_BOOL, x, false);
+    *out = eval_integer(eval_op_integer(combiner(n->op), n->type.dtype, n->type.dtype, (Value[]){acc, x}));
     return true;
 }
 
@@ -63,24 +63,24 @@ static bool combine_exactly(const Node *n, Value acc, Value x, Value *out)
 static Value plain_input(const Domain *d, DType t, const void *element)
 {
     (void)d;
-    return value_source(t, element);
+    return eval_source(t, element);
 }
 
 static Value plain_literal(const Domain *d, DType t, double v)
 {
     (void)d;
-    return dtype_is_float(t) ? (Value){.v = v} : value_integer((int64_t)dtype_round(t, v));
+    return dtype_is_float(t) ? (Value){.v = v} : eval_integer((int64_t)dtype_round(t, v));
 }
 
 static Value exact_apply(const Node *n, const Value *args, bool round)
 {
     DType t = n->type.dtype;
     if (n->op == OP_CAST)
-        return value_cast(n->in[0]->type.dtype, t, args[0], round);
-    if (op_is_integer(n))
-        return value_integer(op_integer(n->op, t, n->in[0]->type.dtype, args));
-    double v = op_real(n->op, args[0].v, args[1].v, args[2].v);
-    return value_cast(DT_F64, t, (Value){.v = v}, round);
+        return eval_cast(n->in[0]->type.dtype, t, args[0], round);
+    if (eval_op_is_integer(n))
+        return eval_integer(eval_op_integer(n->op, t, n->in[0]->type.dtype, args));
+    double v = eval_op_real(n->op, args[0].v, args[1].v, args[2].v);
+    return eval_cast(DT_F64, t, (Value){.v = v}, round);
 }
 
 static Value fp64_apply(const Domain *d, const Node *n, const Value *args)
@@ -97,20 +97,20 @@ static Value any_start(const Domain *d, const Node *n)
     if (op == OP_MAXIMUM || op == OP_MINIMUM)
         return extreme(t, op == OP_MINIMUM);
     bool one = op == OP_MUL || op == OP_AND;
-    return dtype_is_float(t) ? (Value){.v = one} : value_integer(one);
+    return dtype_is_float(t) ? (Value){.v = one} : eval_integer(one);
 }
 
 static Value fp64_combine(const Domain *d, const Node *n, Value acc, Value x)
 {
     (void)d;
     Value out;
-    return combine_exactly(n, acc, x, &out) ? out : (Value){.v = op_real(combiner(n->op), acc.v, x.v, 0)};
+    return combine_exactly(n, acc, x, &out) ? out : (Value){.v = eval_op_real(combiner(n->op), acc.v, x.v, 0)};
 }
 
 static Value fp64_multiply(const Domain *d, const Node *n, Value a, Value b)
 {
     (void)d;
-    return dtype_is_float(n->type.dtype) ? (Value){.v = a.v * b.v} : value_integer((int64_t)((uint64_t)a.i * (uint64_t)b.i));
+    return dtype_is_float(n->type.dtype) ? (Value){.v = a.v * b.v} : eval_integer((int64_t)((uint64_t)a.i * (uint64_t)b.i));
 }
 
 static Value fp64_finish(const Domain *d, const Node *n, Value acc, int64_t count)
@@ -142,14 +142,14 @@ static Value baseline_combine(const Domain *d, const Node *n, Value acc, Value x
     if (combine_exactly(n, acc, x, &out))
         return out;
     DType accumulate = dtype_accumulate(n->in[0]->type.dtype);
-    return (Value){.v = dtype_round(accumulate, op_real(combiner(n->op), acc.v, x.v, 0))};
+    return (Value){.v = dtype_round(accumulate, eval_op_real(combiner(n->op), acc.v, x.v, 0))};
 }
 
 static Value tf32_multiply(const Domain *d, const Node *n, Value a, Value b)
 {
     if (n->in[0]->type.dtype == DT_F32) {
-        a.v = round_to_tf32(a.v);
-        b.v = round_to_tf32(b.v);
+        a.v = eval_round_tf32(a.v);
+        b.v = eval_round_tf32(b.v);
     }
     return fp64_multiply(d, n, a, b);
 }

@@ -152,7 +152,7 @@ static Value error_finish(const Domain *d, const Node *n, Value acc, int64_t cou
 static Value error_input(const Domain *d, DType t, const void *element)
 {
     (void)d;
-    return value_source(t, element);
+    return eval_source(t, element);
 }
 
 const Domain domain_error = {

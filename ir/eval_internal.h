@@ -63,31 +63,31 @@ static inline int64_t view_at(const NodePlan *p, int64_t flat) { return p->view.
 static inline int64_t demand_at(const Demand *d, size_t k) { return d->all ? (int64_t)k : d->at[k]; }
 
 /* eval_points.c */
-void demand_propagate(Run *r, const uint32_t *outputs, const Demand *wanted, uint32_t n);
-size_t demand_find(const Demand *d, int64_t flat, size_t *hint);      /* position; asserts that it is there */
+void eval_demand(Run *r, const uint32_t *outputs, const Demand *wanted, uint32_t n);
+size_t eval_demand_find(const Demand *d, int64_t flat, size_t *hint);      /* position; asserts that it is there */
 /* gather's operand coordinates: table row of the index element at position `index_at` of the output */
 typedef struct { int64_t before, index, after, rows; } GatherBox;    /* out = [before][index][after], table = [before][rows][after] */
-GatherBox gather_box(const Evaluator *e, const Node *n);
+GatherBox eval_gather_box(const Evaluator *e, const Node *n);
 typedef struct { uint32_t part; int64_t at; } PartAt;                 /* concat: operand and its flat coordinate */
-PartAt concat_part(const Evaluator *e, const Node *n, int64_t flat);
-int64_t pad_source(const Evaluator *e, const Node *n, int64_t flat);  /* -1: fill */
+PartAt eval_concat_part(const Evaluator *e, const Node *n, int64_t flat);
+int64_t eval_pad_source(const Evaluator *e, const Node *n, int64_t flat);  /* -1: fill */
 typedef struct { Affine a, b; int64_t m, n, k, a_row, a_k, b_col, b_k; } MatmulBox;  /* a, b: batch -> start; then strides of row, column, k */
-MatmulBox matmul_box(const Evaluator *e, const Node *n);
+MatmulBox eval_matmul_box(const Evaluator *e, const Node *n);
 
 /* eval_nodes.c */
-Value value_at(const Run *r, const Node *n, int64_t flat, size_t *hint);
-void  node_evaluate(Run *r, const Node *n);                           /* fills values[n->id] at its demand */
-void  run_for(const Run *r, int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t, int), void *arg);
+Value eval_value_at(const Run *r, const Node *n, int64_t flat, size_t *hint);
+void  eval_node(Run *r, const Node *n);                           /* fills values[n->id] at its demand */
+void  eval_for(const Run *r, int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t, int), void *arg);
 
 /* eval_matmul.c */
-void  matmul_evaluate(Run *r, const Node *n);
+void  eval_matmul(Run *r, const Node *n);
 
 /* eval_ops.c: the scalar meaning of an op, shared by the domains */
-bool    op_is_integer(const Node *n);                                 /* computed exactly on int64 */
-double  op_real(Op op, double a, double b, double c);
-int64_t op_integer(Op op, DType result, DType operand, const Value *args);
-int64_t int_wrap(DType t, int64_t v);
-Value   value_integer(int64_t i);
-Value   value_cast(DType from, DType to, Value x, bool round);        /* round: floats are rounded to `to` */
-Value   value_source(DType t, const void *element);
-double  round_to_tf32(double v);
+bool    eval_op_is_integer(const Node *n);                                 /* computed exactly on int64 */
+double  eval_op_real(Op op, double a, double b, double c);
+int64_t eval_op_integer(Op op, DType result, DType operand, const Value *args);
+int64_t eval_int_wrap(DType t, int64_t v);
+Value   eval_integer(int64_t i);
+Value   eval_cast(DType from, DType to, Value x, bool round);        /* round: floats are rounded to `to` */
+Value   eval_source(DType t, const void *element);
+double  eval_round_tf32(double v);

@@ -162,7 +162,7 @@ static void line_gather(const Run *r, const Node *from, int64_t start, int64_t s
     bool tf32 = r->d->dot == DOT_TF32 && from->type.dtype == DT_F32;
     l->has_e = false;
     for (int64_t k = 0; k < k_len; k++) {
-        Value x = value_at(r, from, start + k * stride, &hint);
+        Value x = eval_value_at(r, from, start + k * stride, &hint);
         switch (way) {
         case WAY_VALUES: l->value[k] = x; break;
         case WAY_FP32:   l->f[k] = (float)x.v; break;
@@ -172,7 +172,7 @@ static void line_gather(const Run *r, const Node *from, int64_t start, int64_t s
             l->has_e |= x.e != 0;
             l->v[k] = x.v;
             break;
-        case WAY_FP64: case WAY_FP32_WIDE: l->v[k] = tf32 ? round_to_tf32(x.v) : x.v; break;
+        case WAY_FP64: case WAY_FP32_WIDE: l->v[k] = tf32 ? eval_round_tf32(x.v) : x.v; break;
         }
     }
 }
@@ -280,11 +280,11 @@ static int64_t panel_rows(Panel *p, const Demand *d, int64_t from, int64_t count
     return i;
 }
 
-void matmul_evaluate(Run *r, const Node *n)
+void eval_matmul(Run *r, const Node *n)
 {
     const Demand *d = &r->demand[n->id];
     int64_t count = d->all ? r->e->plan[n->id].count : (int64_t)d->n;
-    Panel p = {.r = r, .node = n, .box = matmul_box(r->e, n), .way = choose_way(r->d, n), .out = r->values[n->id]};
+    Panel p = {.r = r, .node = n, .box = eval_matmul_box(r->e, n), .way = choose_way(r->d, n), .out = r->values[n->id]};
     Arena *a = arena_new();
     ArenaMark mark = arena_mark(a);
     int64_t *slots = malloc(sizeof *slots * (size_t)p.box.n + 1);
@@ -297,8 +297,8 @@ void matmul_evaluate(Run *r, const Node *n)
         panel_index(&p, d, from, to, slots, a);
         while (have < p.n_rows)
             rows[have++] = line_new(p.way, p.box.k);
-        run_for(r, p.n_rows, 1, rows_body, &p);
-        run_for(r, p.n_cols, 8, columns_body, &p);
+        eval_for(r, p.n_rows, 1, rows_body, &p);
+        eval_for(r, p.n_cols, 8, columns_body, &p);
         arena_reset(a, mark);
     }
     while (have > 0)

@@ -9,7 +9,7 @@
 #define SUM_BLOCK 128
 #define GRAIN 4096
 
-void run_for(const Run *r, int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t, int), void *arg)
+void eval_for(const Run *r, int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t, int), void *arg)
 {
     if (r->pool && n > grain)
         pool_for(r->pool, n, grain, body, arg);
@@ -31,13 +31,13 @@ static Value source_at(const Run *r, const Node *n, int64_t flat)
     return r->d->input(r->d, n->type.dtype, (const char *)p->source->data + flat * dtype_bytes(n->type.dtype));
 }
 
-Value value_at(const Run *r, const Node *n, int64_t flat, size_t *hint)
+Value eval_value_at(const Run *r, const Node *n, int64_t flat, size_t *hint)
 {
     for (; r->e->plan[n->id].is_view; n = n->in[0])
         flat = view_at(&r->e->plan[n->id], flat);
     if (op_class(n->op) == CLASS_SOURCE)
         return source_at(r, n, flat);
-    return r->values[n->id][demand_find(&r->demand[n->id], flat, hint)];
+    return r->values[n->id][eval_demand_find(&r->demand[n->id], flat, hint)];
 }
 
 typedef struct {
@@ -58,7 +58,7 @@ static void pointwise_body(void *arg, int64_t begin, int64_t end, int worker)
         Value x[3] = {0};
         int64_t flat = demand_at(j->demand, (size_t)i);
         for (uint32_t k = 0; k < j->node->n_in; k++)
-            x[k] = value_at(j->r, j->node->in[k], flat, &hint[k]);
+            x[k] = eval_value_at(j->r, j->node->in[k], flat, &hint[k]);
         j->out[i] = j->r->d->apply(j->r->d, j->node, x);
     }
 }
@@ -69,8 +69,8 @@ static void concat_body(void *arg, int64_t begin, int64_t end, int worker)
     size_t hint = 0;
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        PartAt p = concat_part(j->r->e, j->node, demand_at(j->demand, (size_t)i));
-        j->out[i] = value_at(j->r, j->node->in[p.part], p.at, &hint);
+        PartAt p = eval_concat_part(j->r->e, j->node, demand_at(j->demand, (size_t)i));
+        j->out[i] = eval_value_at(j->r, j->node->in[p.part], p.at, &hint);
     }
 }
 
@@ -81,9 +81,9 @@ static void pad_body(void *arg, int64_t begin, int64_t end, int worker)
     const Attr *fill = node_attr(j->node, ATTR_FILL);
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        int64_t from = pad_source(j->r->e, j->node, demand_at(j->demand, (size_t)i));
+        int64_t from = eval_pad_source(j->r->e, j->node, demand_at(j->demand, (size_t)i));
         j->out[i] = from < 0 ? j->r->d->literal(j->r->d, j->node->type.dtype, fill ? fill->f : 0)
-                             : value_at(j->r, j->node->in[0], from, &hint);
+                             : eval_value_at(j->r, j->node->in[0], from, &hint);
     }
 }
 
@@ -92,16 +92,16 @@ static void gather_body(void *arg, int64_t begin, int64_t end, int worker)
 {
     const Job *j = arg;
     size_t hint[2] = {0};
-    GatherBox b = gather_box(j->r->e, j->node);
+    GatherBox b = eval_gather_box(j->r->e, j->node);
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
         int64_t flat = demand_at(j->demand, (size_t)i);
         int64_t inner = flat % b.after, at = flat / b.after % b.index, outer = flat / b.after / b.index;
-        int64_t row = value_at(j->r, j->node->in[1], at, &hint[0]).i;
+        int64_t row = eval_value_at(j->r, j->node->in[1], at, &hint[0]).i;
         row += row < 0 ? b.rows : 0;
         j->out[i] = row < 0 || row >= b.rows
             ? j->r->d->literal(j->r->d, j->node->type.dtype, dtype_is_float(j->node->type.dtype) ? NAN : 0)
-            : value_at(j->r, j->node->in[0], (outer * b.rows + row) * b.after + inner, &hint[1]);
+            : eval_value_at(j->r, j->node->in[0], (outer * b.rows + row) * b.after + inner, &hint[1]);
     }
 }
 
@@ -116,7 +116,7 @@ static Value reduce_line(const Job *j, int64_t start, size_t *hint)
     for (int64_t k = 0; k < len; ) {
         Value acc = d->start(d, n);
         for (int64_t end = k + SUM_BLOCK < len ? k + SUM_BLOCK : len; k < end; k++)
-            acc = d->combine(d, n, acc, value_at(j->r, n->in[0], start + affine_at(&j->plan->line, k), hint));
+            acc = d->combine(d, n, acc, eval_value_at(j->r, n->in[0], start + affine_at(&j->plan->line, k), hint));
         int level = 0;
         for (; blocks >> level & 1; level++)
             acc = d->merge(d, n, partial[level], acc);
@@ -148,13 +148,13 @@ static Value arg_line(const Job *j, int64_t start, size_t *hint)
     int64_t best_at = 0;
     Value best = {0};
     for (int64_t k = 0; k < j->plan->line_len; k++) {
-        Value x = value_at(j->r, n->in[0], start + affine_at(&j->plan->line, k), hint);
+        Value x = eval_value_at(j->r, n->in[0], start + affine_at(&j->plan->line, k), hint);
         if (!k || is_better(n->op, dtype_is_float(n->in[0]->type.dtype), x, best)) {
             best = x;
             best_at = k;
         }
     }
-    return value_integer(best_at);
+    return eval_integer(best_at);
 }
 
 static void reduce_body(void *arg, int64_t begin, int64_t end, int worker)
@@ -204,7 +204,7 @@ static void scan_body(void *arg, int64_t begin, int64_t end, int worker)
         Value acc = d->start(d, n);
         for (int64_t k = 0; any && k < j->plan->line_len; k++) {
             int64_t flat = start + affine_at(&j->plan->line, k), to = wanted_at(j->demand, flat);
-            acc = d->combine(d, n, acc, value_at(j->r, n->in[0], flat, &hint));
+            acc = d->combine(d, n, acc, eval_value_at(j->r, n->in[0], flat, &hint));
             if (to >= 0)
                 j->out[to] = d->finish(d, n, acc, k + 1);
         }
@@ -212,7 +212,7 @@ static void scan_body(void *arg, int64_t begin, int64_t end, int worker)
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------------------- */
-void node_evaluate(Run *r, const Node *n)
+void eval_node(Run *r, const Node *n)
 {
     const NodePlan *p = &r->e->plan[n->id];
     const Demand *d = &r->demand[n->id];
@@ -224,22 +224,22 @@ void node_evaluate(Run *r, const Node *n)
     int64_t line_grain = 1 + GRAIN / (p->line_len + 1);
     switch (op_class(n->op)) {
     case CLASS_POINTWISE: case CLASS_CAST:
-        run_for(r, count, GRAIN, pointwise_body, &j);
+        eval_for(r, count, GRAIN, pointwise_body, &j);
         break;
     case CLASS_MOVEMENT:
-        run_for(r, count, GRAIN, n->op == OP_CONCAT ? concat_body : pad_body, &j);
+        eval_for(r, count, GRAIN, n->op == OP_CONCAT ? concat_body : pad_body, &j);
         break;
     case CLASS_GATHER:
-        run_for(r, count, GRAIN, gather_body, &j);
+        eval_for(r, count, GRAIN, gather_body, &j);
         break;
     case CLASS_REDUCE:
-        run_for(r, count, line_grain, reduce_body, &j);
+        eval_for(r, count, line_grain, reduce_body, &j);
         break;
     case CLASS_SCAN:
-        run_for(r, p->line_len ? p->count / p->line_len : 0, line_grain, scan_body, &j);
+        eval_for(r, p->line_len ? p->count / p->line_len : 0, line_grain, scan_body, &j);
         break;
     case CLASS_CONTRACT:
-        matmul_evaluate(r, n);
+        eval_matmul(r, n);
         break;
     case CLASS_SOURCE: case CLASS_CHOICE:
         pawl_assert(false, "%s holds no values", op_name(n->op));

@@ -29,7 +29,7 @@ static double remainder_floor(double a, double b)
 #define SECOND(a, b, ...) b
 #define CHOOSE(probe, ref) SECOND(probe, ref, 0)
 
-double op_real(Op op, double a, double b, double c)
+double eval_op_real(Op op, double a, double b, double c)
 {
     switch (op) {
 #define OP(E, name, cls, arity, ref, props) case OP_##E: return (double)(CHOOSE(SKIP_##E, (ref)));
@@ -41,7 +41,7 @@ double op_real(Op op, double a, double b, double c)
 }
 
 /* ---- integers ----------------------------------------------------------------------------------------------------- */
-int64_t int_wrap(DType t, int64_t v)
+int64_t eval_int_wrap(DType t, int64_t v)
 {
     switch (t) {
     case DT_I64:  return v;
@@ -105,14 +105,14 @@ static int64_t (*const integer_ops[OP_COUNT])(int64_t, int64_t) = {
 static bool is_int(const Node *n) { return !dtype_is_float(n->type.dtype); }
 
 /* Integer operands, and a row above (or `where`): exact. An op such as exp on integers is computed on doubles. */
-bool op_is_integer(const Node *n)
+bool eval_op_is_integer(const Node *n)
 {
     if (n->op == OP_WHERE)
         return is_int(n);
     return n->n_in > 0 && is_int(n->in[0]) && is_int(n) && integer_ops[n->op];
 }
 
-int64_t op_integer(Op op, DType result, DType operand, const Value *args)
+int64_t eval_op_integer(Op op, DType result, DType operand, const Value *args)
 {
     if (op == OP_WHERE)
         return args[0].i ? args[1].i : args[2].i;
@@ -121,15 +121,15 @@ int64_t op_integer(Op op, DType result, DType operand, const Value *args)
     int64_t bits = 8 * (int64_t)dtype_bytes(operand);
     if ((op == OP_SHL || op == OP_SHR) && args[1].i >= bits)      /* narrower than the int64 it is computed in */
         return op == OP_SHR && args[0].i < 0 ? -1 : 0;
-    return int_wrap(result, integer_ops[op](args[0].i, args[1].i));
+    return eval_int_wrap(result, integer_ops[op](args[0].i, args[1].i));
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------- */
-Value value_integer(int64_t i) { return (Value){.v = (double)i, .i = i}; }
+Value eval_integer(int64_t i) { return (Value){.v = (double)i, .i = i}; }
 
-Value value_source(DType t, const void *element)
+Value eval_source(DType t, const void *element)
 {
-    return dtype_is_float(t) ? (Value){.v = dtype_load(t, element)} : value_integer(dtype_load_i64(t, element));
+    return dtype_is_float(t) ? (Value){.v = dtype_load(t, element)} : eval_integer(dtype_load_i64(t, element));
 }
 
 static int64_t real_to_integer(DType t, double v)
@@ -137,11 +137,11 @@ static int64_t real_to_integer(DType t, double v)
     return (int64_t)dtype_round(t, v);               /* within int64 for every integer type */
 }
 
-Value value_cast(DType from, DType to, Value x, bool round)
+Value eval_cast(DType from, DType to, Value x, bool round)
 {
     bool from_int = !dtype_is_float(from), to_int = !dtype_is_float(to);
     if (to_int)
-        return value_integer(from_int ? int_wrap(to, x.i) : real_to_integer(to, x.v));
+        return eval_integer(from_int ? eval_int_wrap(to, x.i) : real_to_integer(to, x.v));
     if (from_int && round) {
         uint64_t stored = 0;
         dtype_store_i64(to, &stored, x.i);           /* one rounding, also beyond 2^53 */
@@ -151,7 +151,7 @@ Value value_cast(DType from, DType to, Value x, bool round)
 }
 
 /* To nearest even at 10 explicit bits, by Dekker's splitting; f32's subnormals keep their absolute spacing. */
-double round_to_tf32(double v)
+double eval_round_tf32(double v)
 {
     double big = v * (0x1p42 + 1), high = big - (big - v);
     return isfinite(high) ? high : v;

@@ -77,7 +77,7 @@ static Demand unite(Arena *a, const Wishes *w, int64_t count)
     return demand_of(at, n, count);
 }
 
-size_t demand_find(const Demand *d, int64_t flat, size_t *hint)
+size_t eval_demand_find(const Demand *d, int64_t flat, size_t *hint)
 {
     if (d->all)
         return (size_t)flat;
@@ -97,7 +97,7 @@ size_t demand_find(const Demand *d, int64_t flat, size_t *hint)
 }
 
 /* ---- index maps that the forward sweep shares -------------------------------------------------------------------------- */
-GatherBox gather_box(const Evaluator *e, const Node *n)
+GatherBox eval_gather_box(const Evaluator *e, const Node *n)
 {
     const NodePlan *table = &e->plan[n->in[0]->id];
     uint32_t axis = (uint32_t)node_int(n, ATTR_AXIS, 0), rank = node_rank(n->in[0]);
@@ -119,7 +119,7 @@ static AxisAt axis_at(const NodePlan *p, uint32_t rank, uint32_t axis, int64_t f
     return (AxisAt){flat / inner / p->dim[axis], flat / inner % p->dim[axis], flat % inner, inner};
 }
 
-PartAt concat_part(const Evaluator *e, const Node *n, int64_t flat)
+PartAt eval_concat_part(const Evaluator *e, const Node *n, int64_t flat)
 {
     uint32_t axis = (uint32_t)node_int(n, ATTR_AXIS, 0);
     AxisAt x = axis_at(&e->plan[n->id], node_rank(n), axis, flat);
@@ -132,7 +132,7 @@ PartAt concat_part(const Evaluator *e, const Node *n, int64_t flat)
     return (PartAt){part, (x.outer * len + x.pos) * x.inner_count + x.inner};
 }
 
-int64_t pad_source(const Evaluator *e, const Node *n, int64_t flat)
+int64_t eval_pad_source(const Evaluator *e, const Node *n, int64_t flat)
 {
     uint32_t axis = (uint32_t)node_int(n, ATTR_AXIS, 0);
     AxisAt x = axis_at(&e->plan[n->id], node_rank(n), axis, flat);
@@ -157,7 +157,7 @@ static Affine batch_of(const Evaluator *e, const Node *n, const Node *operand)
     return a;
 }
 
-MatmulBox matmul_box(const Evaluator *e, const Node *n)
+MatmulBox eval_matmul_box(const Evaluator *e, const Node *n)
 {
     const int64_t *a = e->plan[n->in[0]->id].dim + node_rank(n->in[0]) - 2;
     const int64_t *b = e->plan[n->in[1]->id].dim + node_rank(n->in[1]) - 2;
@@ -216,13 +216,13 @@ static void wish_concat(Spread *s, const Node *n, const Demand *d)
     size_t *count = arena_new_array(s->r->arena, size_t, n->n_in);
     int64_t **at = arena_new_array(s->r->arena, int64_t *, n->n_in);
     for (size_t i = 0; i < d->n; i++)
-        count[concat_part(s->r->e, n, d->at[i]).part]++;
+        count[eval_concat_part(s->r->e, n, d->at[i]).part]++;
     for (uint32_t k = 0; k < n->n_in; k++) {
         at[k] = arena_new_array(s->r->arena, int64_t, count[k]);
         count[k] = 0;
     }
     for (size_t i = 0; i < d->n; i++) {
-        PartAt p = concat_part(s->r->e, n, d->at[i]);
+        PartAt p = eval_concat_part(s->r->e, n, d->at[i]);
         at[p.part][count[p.part]++] = p.at;
     }
     for (uint32_t k = 0; k < n->n_in; k++)
@@ -234,7 +234,7 @@ static void wish_pad(Spread *s, const Node *n, const Demand *d)
     size_t count = demand_count(d, plan_of(s, n)->count), kept = 0;
     int64_t *at = arena_new_array(s->r->arena, int64_t, count);
     for (size_t i = 0; i < count; i++) {
-        int64_t from = pad_source(s->r->e, n, demand_at(d, i));
+        int64_t from = eval_pad_source(s->r->e, n, demand_at(d, i));
         if (from >= 0)
             at[kept++] = from;
     }
@@ -270,7 +270,7 @@ static void wish_lines(Spread *s, const Node *n, const Demand *d)
 
 static void wish_matmul(Spread *s, const Node *n, const Demand *d)
 {
-    MatmulBox m = matmul_box(s->r->e, n);
+    MatmulBox m = eval_matmul_box(s->r->e, n);
     for (uint32_t side = 0; side < 2; side++) {
         const NodePlan *from = plan_of(s, n->in[side]);
         if (is_read_in_place(s, n->in[side]))
@@ -296,7 +296,7 @@ static void wish_matmul(Spread *s, const Node *n, const Demand *d)
 /* Which rows are read depends on values that are not known yet: the whole table, unless it is read in place. */
 static void wish_gather(Spread *s, const Node *n, const Demand *d)
 {
-    GatherBox b = gather_box(s->r->e, n);
+    GatherBox b = eval_gather_box(s->r->e, n);
     wish(s, n->in[0], (Demand){.all = true});
     if (d->all) {
         wish(s, n->in[1], *d);
@@ -336,7 +336,7 @@ static void wish_operands(Spread *s, const Node *n, const Demand *d)
     }
 }
 
-void demand_propagate(Run *r, const uint32_t *outputs, const Demand *wanted, uint32_t n)
+void eval_demand(Run *r, const uint32_t *outputs, const Demand *wanted, uint32_t n)
 {
     uint32_t ids = 1;
     for (uint32_t i = 0; i < r->e->n_order; i++)
