@@ -1,9 +1,8 @@
-/* base/dtype.c — element types and their conversions.
- *
- * Narrow floats are rounded from a double in one step, to nearest with ties to even: the significand is cut at the bit
- * that the result's exponent allows (fewer bits for subnormals), so f64 → f16 never rounds twice. */
+/* base/dtype.c — element types and their conversions. Narrow floats are rounded from a double in one step, to nearest with
+ * ties to even (narrow.h), so f64 → f16 never rounds twice. */
 #include "base/dtype.h"
 #include "base/diag.h"
+#include "base/narrow.h"
 #include <math.h>
 #include <string.h>
 
@@ -94,37 +93,12 @@ DType dtype_accumulate(DType t)
     return t;
 }
 
-static uint64_t f64_bits(double d) { uint64_t u; memcpy(&u, &d, sizeof u); return u; }
 static uint32_t f32_bits(float f)  { uint32_t u; memcpy(&u, &f, sizeof u); return u; }
 static float    f32_of(uint32_t u) { float f; memcpy(&f, &u, sizeof f); return f; }
 
-/* The bits of d in a format with `mantissa` bits and exponents from min_exponent to max_exponent, 16 bits in all. */
-static uint16_t narrow(double d, int mantissa, int min_exponent, int max_exponent)
-{
-    uint64_t u = f64_bits(d);
-    uint16_t sign = (uint16_t)(u >> 63 << 15);
-    uint16_t infinity = (uint16_t)((2 * max_exponent + 1) << mantissa);
-    int e = (int)(u >> 52 & 0x7ff) - 1023;
-    uint64_t m = u & 0xfffffffffffffu;
-    if (e == 1024)
-        return (uint16_t)(sign | infinity | (m ? 1u << (mantissa - 1) : 0));
-    if (e > max_exponent)
-        return sign | infinity;
-    if (e < min_exponent - mantissa - 1)
-        return sign;               /* below half of the smallest subnormal; covers zero and f64's subnormals */
-    m |= (uint64_t)1 << 52;
-    int cut = 52 - mantissa + (e < min_exponent ? min_exponent - e : 0);
-    uint64_t kept = m >> cut, lost = m & (((uint64_t)1 << cut) - 1), half = (uint64_t)1 << (cut - 1);
-    if (lost > half || (lost == half && (kept & 1)))
-        kept++;
-    /* The hidden bit adds one to the biased exponent, a carry out of the mantissa another: both are wanted. */
-    uint64_t biased = e < min_exponent ? 0 : (uint64_t)(e - min_exponent);
-    return (uint16_t)(sign | ((biased << mantissa) + kept));
-}
-
-uint16_t f64_to_f16(double d)  { return narrow(d, 10, -14, 15); }
-uint16_t f64_to_bf16(double d) { return narrow(d, 7, -126, 127); }
-uint16_t f32_to_f16(float f)   { return narrow((double)f, 10, -14, 15); }
+uint16_t f64_to_f16(double d)  { return narrow_f64(d, 10, -14, 15); }
+uint16_t f64_to_bf16(double d) { return narrow_f64(d, 7, -126, 127); }
+uint16_t f32_to_f16(float f)   { return narrow_f64((double)f, 10, -14, 15); }
 float    bf16_to_f32(uint16_t h) { return f32_of((uint32_t)h << 16); }
 
 uint16_t f32_to_bf16(float f)

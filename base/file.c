@@ -140,11 +140,19 @@ static int open_temporary(Arena *a, const char *target, char **path)
     return -1;
 }
 
+static bool write_parts(int fd, const FilePart *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!write_all(fd, parts[i].data, parts[i].len))
+            return false;
+    return true;
+}
+
 /* Devices and pipes (/dev/stdout) are written to, not replaced. */
-static bool write_special(Diags *d, const char *path, const void *data, size_t len)
+static bool write_special(Diags *d, const char *path, const FilePart *parts, size_t n)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool good = fd >= 0 && write_all(fd, data, len);
+    bool good = fd >= 0 && write_parts(fd, parts, n);
     int error = errno;
     if (fd >= 0)
         close(fd);
@@ -153,18 +161,23 @@ static bool write_special(Diags *d, const char *path, const void *data, size_t l
 
 bool file_write(Diags *d, const char *path, const void *data, size_t len)
 {
+    return file_write_parts(d, path, &(FilePart){data, len}, 1);
+}
+
+bool file_write_parts(Diags *d, const char *path, const FilePart *parts, size_t n)
+{
     struct stat st;
     bool exists = stat(path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode))
         return io_error(d, "cannot write", path, EISDIR);
     if (exists && !S_ISREG(st.st_mode))
-        return write_special(d, path, data, len);
+        return write_special(d, path, parts, n);
     char resolved[PATH_MAX];
     const char *target = exists && realpath(path, resolved) ? resolved : path;    /* keep symbolic links */
     Arena *scratch = arena_new();
     char *temporary;
     int fd = open_temporary(scratch, target, &temporary);
-    bool good = fd >= 0 && write_all(fd, data, len) && (!exists || fchmod(fd, st.st_mode & 07777) == 0);
+    bool good = fd >= 0 && write_parts(fd, parts, n) && (!exists || fchmod(fd, st.st_mode & 07777) == 0);
     int error = errno;
     if (fd >= 0 && close(fd) < 0 && good) {        /* NFS reports a full disk here */
         error = errno;

@@ -1,5 +1,5 @@
-/* base/npy.h — .npy files (versions 1–3, C and Fortran order, little-endian). bf16 is written as '<V2' with a note in the
- * header's descr ("bfloat16" as ml_dtypes does) and read from either; others by their NumPy names. */
+/* base/npy.h — .npy files (versions 1–3, C and Fortran order, little-endian). bf16 has no name in NumPy: it is written as
+ * '<V2', which is what np.save makes of an ml_dtypes array, and read from that, '|V2' or 'bfloat16'. */
 #pragma once
 #include "base/diag.h"
 #include "base/dtype.h"
