@@ -10,9 +10,9 @@
 #include "passes/pass.h"
 #include "runtime/plan.h"
 
-/* ---- schedules: a short list of named values, printed, stored, replayed: "rows=4 threads=128 vec=8" -------------------- */
+/* ---- schedules: a kind and a short list of named values, printed, stored, replayed: "row rows=4 threads=128 vec=8" ------- */
 #define SCHEDULE_MAX 12
-typedef struct { uint32_t n; struct { const char *key; int64_t value; } v[SCHEDULE_MAX]; } Schedule;   /* keys: static strings */
+typedef struct { const char *kind; uint32_t n; struct { const char *key; int64_t value; } v[SCHEDULE_MAX]; } Schedule;   /* static or interned strings */
 void    schedule_set(Schedule *s, const char *key, int64_t value);
 int64_t schedule_get(const Schedule *s, const char *key, int64_t otherwise);
 void    schedule_print(StrBuf *b, const Schedule *s);
@@ -21,22 +21,30 @@ bool    schedule_equal(const Schedule *a, const Schedule *b);
 
 /* ---- groups -------------------------------------------------------------------------------------------------------------- */
 typedef struct KernelKind KernelKind;
+typedef struct { Dim d[MAX_RANK]; } Index;          /* coordinates of one element */
+typedef struct { Node *node; Index at; uint32_t level; } GroupReduce;   /* `at`: of its result, over the group's symbols */
+typedef struct { Node *node; Index at; } GroupOutput;
+
 typedef struct Group {
     uint32_t id;
-    const KernelKind *kind;             /* the kind that took it */
-    Vec(Node *) outputs;                /* nodes that it stores (materialised values) */
-    Vec(Node *) inputs;                 /* materialised nodes and sources that it loads, without literals */
+    /* what it computes: for all `sym[i]` in 0..domain.d[i]: outputs[j].node at outputs[j].at = expression over loads */
+    Shape domain;
+    Dim   sym[MAX_RANK];
+    Vec(GroupOutput) outputs;           /* values that it stores */
+    Vec(GroupReduce) reduces;           /* reductions along a row, operands' reductions first (level 0 depends on none) */
+    uint32_t outer_mask;                /* with reduces: bit i: domain dim i is outer; the others are the row */
+    Node *matmul;                       /* a matrix product whose result the outputs are made from; or NULL */
+    Vec(Node *) inputs;                 /* materialised nodes, inputs and weights that it loads, without literals */
     Vec(Node *) nodes;                  /* everything computed in it, operands first (incl. recomputed ones) */
-    Vec(struct Group *) siblings;       /* groups launched together with this one in one kernel (horizontal fusion) */
-    Shape domain;                       /* iteration domain: outer dims, then row dims */
-    uint32_t n_outer;                   /* leading dims of the domain that are outer; the rest is the row (reduced) part */
-    Str text;                           /* in graph text, names canonical: what it computes; part of tuning keys */
+    const char *text;                   /* in graph text, names canonical: what it computes; part of tuning keys */
     uint64_t key;                       /* hash of text, shapes, dtypes: the problem */
-    Str why_not;                        /* reasons of kinds that refused, for explain */
+    const char *why_not;                /* reasons of kinds that refused, and why it ends where it ends, for explain */
     Dim bytes_read, bytes_written, flops;
-    Schedule schedule;                  /* chosen */
+    /* how it is computed */
+    Schedule schedule;                  /* chosen; schedule.kind names the kind */
     const char *schedule_from;          /* "default", "tuned", "forced" */
     double predicted_seconds;
+    struct Group *launch;               /* the group in whose kernel it runs (horizontal fusion); itself otherwise */
 } Group;
 typedef struct { Group **g; uint32_t n; } Groups;
 
@@ -69,8 +77,8 @@ Groups *groups_form(Context *cx, const Graph *g, const CodegenOptions *o);
 /* The whole graph. `groups` may be NULL (formed inside) and receives schedules and costs. NULL: diagnosed. */
 Plan *codegen_plan(Context *cx, const Graph *g, Groups *groups, const CodegenOptions *o);
 
-/* Weights: fills plan->weights[i].data by evaluating recipes over the task's parameters (multi-threaded). */
-bool weights_materialise(Context *cx, Plan *const *plans, const Graph *const *graphs, uint32_t n, const Task *t);
+/* Weights: fills plan->weights[i].data by evaluating recipes over the task's parameters; plans share what they have in common. */
+bool weights_materialise(Context *cx, Plan *const *plans, uint32_t n, const Task *t);
 
 /* ---- the whole way for one task (compile.c) --------------------------------------------------------------------------------- */
 typedef struct CompileOptions {

@@ -1,0 +1,78 @@
+/* codegen/compile.c — the whole way for one workload of a task: specialise, passes, choices, code. */
+#include "base/file.h"
+#include "codegen/codegen.h"
+#include "pawl_version.h"
+
+#include <jansson.h>
+
+/* Picks the tuner's measured alternatives, or the model's cheaper one. */
+static Graph *settle_choices(Context *cx, const Graph *g, const CompileOptions *o, Compiled *out)
+{
+    (void)cx;
+    out->resolved = choices_resolve(g, o->picks, o->n_picks);
+    return out->resolved;
+}
+
+bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out)
+{
+    *out = (Compiled){.workload = w};
+    double start = clock_seconds();
+    out->graph = w ? graph_specialise(t->graph, w->values, w->n) : graph_specialise(t->graph, NULL, 0);
+    if (!out->graph)
+        return false;
+    /* passes rewrite in place: they get a copy, so that the graph before any pass stays for oracles and reports */
+    out->with_choices = graph_specialise(out->graph, NULL, 0);
+    PassOptions passes = o->passes;
+    passes.numerics = t->numerics;
+    if (!out->with_choices || !pipeline_run(out->with_choices, &passes, &out->report) ||
+        !settle_choices(cx, out->with_choices, o, out))
+        return false;
+    double passed = clock_seconds();
+    CodegenOptions codegen = o->codegen;
+    codegen.numerics = t->numerics;
+    out->groups = groups_form(cx, out->resolved, &codegen);
+    out->plan = out->groups ? codegen_plan(cx, out->resolved, out->groups, &codegen) : NULL;
+    if (!out->plan)
+        return false;
+    out->plan->name = t->name;
+    out->plan->workload = w ? w->name : NULL;
+    double built = clock_seconds();
+    if (!o->no_weights && !o->codegen.no_code && !weights_materialise(cx, &out->plan, 1, t))
+        return false;
+    out->seconds_passes = passed - start;
+    out->seconds_codegen = built - passed;
+    out->seconds_weights = clock_seconds() - built;
+    return true;
+}
+
+static json_t *plan_manifest(const Compiled *c)
+{
+    json_t *kernels = json_array(), *decisions = json_array();
+    for (uint32_t i = 0; i < c->plan->kernels.n; i++) {
+        const PlanKernel *k = &c->plan->kernels.data[i];
+        json_array_append_new(kernels, json_pack("{s:s, s:s, s:s, s:s?}", "name", k->name, "kind", k->kind, "schedule", k->schedule,
+                                                 "emitter", k->emitter));
+    }
+    for (uint32_t i = 0; i < c->plan->decisions.n; i++) {
+        const PlanDecision *d = &c->plan->decisions.data[i];
+        json_array_append_new(decisions, json_pack("{s:s, s:s, s:s?}", "choice", d->choice, "picked", d->picked, "evidence", d->evidence));
+    }
+    return json_pack("{s:s?, s:s, s:o, s:o}", "workload", c->workload ? c->workload->name : NULL, "arch", c->plan->arch,
+                     "kernels", kernels, "decisions", decisions);
+}
+
+char *compile_manifest(Arena *a, const Task *t, const Compiled *c, uint32_t n, const CompileOptions *o)
+{
+    json_t *plans = json_array();
+    for (uint32_t i = 0; i < n; i++)
+        json_array_append_new(plans, plan_manifest(&c[i]));
+    const Machine *m = &o->codegen.machine;
+    json_t *root = json_pack("{s:s, s:i, s:s, s:s?, s:s, s:s, s:{s:s, s:s, s:s}, s:o}",
+                             "pawl", PAWL_VERSION, "abi", 1, "task", t->name, "about", t->about, "device", m->name, "arch", m->arch,
+                             "numerics", "matmul", numclass_name(t->numerics.matmul), "conv", numclass_name(t->numerics.conv),
+                             "else", numclass_name(t->numerics.otherwise), "plans", plans);
+    char *text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS), *out = arena_strdup(a, text);
+    free(text);
+    json_decref(root);
+    return out;
+}

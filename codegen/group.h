@@ -1,0 +1,27 @@
+/* codegen/group.h — what grouping asks of its neighbours; the groups themselves are in codegen/codegen.h. */
+#pragma once
+#include "codegen/lower.h"
+
+/* matmul_view.c: may the group, whose outputs read matmul `n` at `at` (NULL: at several places), become the product with an
+ * epilogue? NULL: yes; otherwise why not. */
+const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, const CodegenOptions *o);
+
+/* A matmul operand seen through movement ops as a strided matrix in memory. */
+typedef struct {
+    Node *base;                       /* materialised value that holds the elements */
+    Dim offset, stride_batch, ld;     /* in elements; stride_batch 0: the same for every batch */
+    bool trans;                       /* the dim that the graph's matrix has last is the strided one */
+} MatrixView;
+/* Operand k of matmul n: false when it cannot be seen as a matrix with one unit stride (then it is materialised itself). */
+bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out);
+/* The node that must be in memory for operand k: the view's base, or the operand. */
+Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenOptions *o);
+/* M, N, K and the number of batches of a matmul. */
+void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch);
+
+/* describe.c: text and key of a group. */
+void group_describe(Context *cx, Group *g);
+void attr_print(StrBuf *b, const Attr *a);            /* ", axis=0" */
+
+/* weights.c: how an input-independent node is made from the model's parameters (name and buffer are the caller's). */
+PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n);

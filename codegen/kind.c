@@ -1,0 +1,110 @@
+/* codegen/kind.c — the list of kernel kinds, and what they share. */
+#include "codegen/kind.h"
+
+#include <string.h>
+
+const KernelKind *const kernel_kinds[] = {
+    &kind_row, &kind_pointwise, NULL,
+};
+
+const KernelKind *kind_find(const char *name)
+{
+    for (uint32_t i = 0; kernel_kinds[i]; i++)
+        if (!strcmp(kernel_kinds[i]->name, name))
+            return kernel_kinds[i];
+    return NULL;
+}
+
+Index group_at(DimPool *p, const Group *g, const Index *at, uint32_t rank, const Dim *coords)
+{
+    DimSubst s[MAX_RANK];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->domain.rank; i++)
+        if (!dim_is_const(g->sym[i]))
+            s[n++] = (DimSubst){g->sym[i], coords[i]};
+    Index out = {0};
+    for (uint32_t i = 0; i < rank; i++)
+        out.d[i] = dim_subst(p, at->d[i], s, n);
+    return out;
+}
+
+static Shape part_of_domain(const Group *g, bool outer)
+{
+    Shape s = {0};
+    for (uint32_t i = 0; i < g->domain.rank; i++)
+        if (!!(g->outer_mask & 1u << i) == outer)
+            s.d[s.rank++] = g->domain.d[i];
+    return s;
+}
+
+Dim group_outer_count(DimPool *p, const Group *g)
+{
+    Shape s = part_of_domain(g, true);
+    return shape_count(p, &s);
+}
+
+Dim group_row_count(DimPool *p, const Group *g)
+{
+    Shape s = part_of_domain(g, false);
+    return shape_count(p, &s);
+}
+
+void group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords)
+{
+    Shape so = part_of_domain(g, true), sr = part_of_domain(g, false);
+    Index io = index_unflatten(p, &so, outer), ir = index_unflatten(p, &sr, row);
+    uint32_t o = 0, r = 0;
+    for (uint32_t i = 0; i < g->domain.rank; i++)
+        coords[i] = g->outer_mask & 1u << i ? io.d[o++] : ir.d[r++];
+}
+
+int64_t dim_typical(Dim d)
+{
+    if (dim_is_const(d))
+        return d->value;
+    if (d->hi == INT64_MAX || d->hi > (int64_t)1 << 24)
+        return d->lo > 1 << 16 ? d->lo : 1 << 16;
+    return d->lo + (d->hi - d->lo) / 2;
+}
+
+uint32_t group_widest_bytes(const Group *g)
+{
+    uint32_t widest = 1;
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (dtype_bytes(g->inputs.data[i]->type.dtype) > widest)
+            widest = dtype_bytes(g->inputs.data[i]->type.dtype);
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        if (dtype_bytes(g->outputs.data[i].node->type.dtype) > widest)
+            widest = dtype_bytes(g->outputs.data[i].node->type.dtype);
+    return widest;
+}
+
+double group_seconds_memory(const KindProblem *p)
+{
+    double bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written);
+    double flops = (double)dim_typical(p->g->flops);
+    double memory = bytes / p->m->copy_bandwidth, arithmetic = flops / p->m->flops_fma;
+    return memory > arithmetic ? memory : arithmetic;
+}
+
+/* Butterfly within warps, then across the warps of a row through shared memory. Every thread of the row ends with the result. */
+KInst *block_reduce(KindBuild *b, const Node *n, KInst *v, uint32_t width)
+{
+    Kernel *k = b->k;
+    DimPool *p = k->cx->dims;
+    uint32_t warp = width < 32 ? width : 32;
+    for (uint32_t m = warp / 2; m > 0; m /= 2)
+        v = reduce_combine(k, n, v, k_shuffle_xor(k, v, (int)m));
+    if (width <= 32)
+        return v;
+    uint32_t warps = width / 32, rows = k->threads / width;
+    uint32_t shared = kernel_shared(k, "partial", v->type.dtype, warps * rows);
+    Dim lane = dim_mod(p, b->thread, dim_const(p, 32)), number = dim_floordiv(p, b->thread, dim_const(p, 32));
+    k_shared_store(k, shared, number, v, k_test(k, lane, dim_const(p, 1), 1));
+    k_barrier(k);
+    Dim first = dim_mul_const(p, dim_floordiv(p, b->thread, dim_const(p, width)), warps);
+    KInst *sum = k_shared_load(k, shared, first, 1);
+    for (uint32_t i = 1; i < warps; i++)
+        sum = reduce_combine(k, n, sum, k_shared_load(k, shared, dim_add_const(p, first, i), 1));
+    return sum;
+}

@@ -1,0 +1,57 @@
+/* codegen/kind.h — kernel kinds: one file each, the same four functions. Someone adding a kind copies the shape of a neighbour. */
+#pragma once
+#include "codegen/lower.h"
+
+typedef struct KindProblem {
+    Context *cx;
+    const Group *g;
+    const Machine *m;
+    const CodegenOptions *o;
+} KindProblem;
+
+/* Memory that a kernel needs beside its operands: partial results, or counters that are zero before and after it. */
+typedef struct { Dim bytes; bool counter; uint32_t buffer; } Scratch;
+
+/* A section of a kernel under construction: this group's part of the grid. */
+typedef struct KindBuild {
+    KindProblem problem;
+    const Schedule *s;
+    Kernel *k;
+    Lower *l;                       /* knows the buffers of the group's inputs */
+    Dim block;                      /* number of the block within the section, 0 <= block < grid */
+    Dim thread;
+    const uint32_t *out_buffer;     /* kernel buffer of each of the group's outputs */
+    Vec(Scratch) scratch;
+} KindBuild;
+
+struct KernelKind {
+    const char *name;
+    /* Can it run the group at all? If not, *why_not says so in one sentence. */
+    bool (*accepts)(const KindProblem *p, const char **why_not);
+    /* Schedules in the order in which the model would try them; the first is the untuned default. */
+    uint32_t (*space)(const KindProblem *p, Schedule *out, uint32_t max);
+    /* Predicted seconds. */
+    double (*cost)(const KindProblem *p, const Schedule *s);
+    /* Blocks and threads of a schedule, and the kernel's body. false: the schedule is illegal here, diagnosed. */
+    Dim (*grid)(const KindProblem *p, const Schedule *s);
+    uint32_t (*threads)(const KindProblem *p, const Schedule *s);
+    bool (*build)(KindBuild *b);
+    /* Kinds that are library calls fill a plan step instead of building (then grid, threads, build are NULL). buffer_of gives the plan buffer of a node. */
+    bool (*call)(const KindProblem *p, const Schedule *s, PlanMatmul *out, uint32_t (*buffer_of)(void *arg, const Node *n), void *arg);
+};
+
+extern const KernelKind kind_pointwise, kind_row, kind_column, kind_scan, kind_transpose, kind_matmul, kind_library;
+extern const KernelKind *const kernel_kinds[];          /* NULL-terminated, in order of preference */
+const KernelKind *kind_find(const char *name);
+
+/* ---- shared helpers ---------------------------------------------------------------------------------------------------- */
+Index group_at(DimPool *p, const Group *g, const Index *at, uint32_t rank, const Dim *coords);   /* `at` with sym[i] -> coords[i] */
+Dim   group_outer_count(DimPool *p, const Group *g);
+Dim   group_row_count(DimPool *p, const Group *g);        /* elements of a row of the domain (1 when all dims are outer) */
+/* Coordinates of the domain from a position among outer dims and one within the row. */
+void  group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords);
+int64_t dim_typical(Dim d);                               /* a representative value for cost: the constant, or a middling one of the range */
+uint32_t group_widest_bytes(const Group *g);              /* largest element among full-size operands: decides vector width */
+double group_seconds_memory(const KindProblem *p);        /* bytes over copy bandwidth, L2-resident operands faster */
+/* Reduces `value` (scalar of each thread) over `width` neighbouring threads (a power of two); every thread gets the result. */
+KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t width);

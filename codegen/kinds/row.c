@@ -1,0 +1,301 @@
+/* codegen/kinds/row.c — reductions along rows, with everything that uses their results along the same row: norms, softmax, and
+ * plain reductions over the inner dims.
+ *
+ * T neighbouring threads share a row; each takes every T-th vector of it. Reductions run level by level (a softmax has two); the
+ * outputs follow. With `items` unrolled, what one phase loaded or computed at an element is still in registers for the next; rows
+ * that are too long for that are walked in a loop and read again, mostly from cache.
+ *
+ * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop). */
+#include "codegen/kind.h"
+
+enum { MAX_UNROLLED = 16 };
+
+static bool accepts(const KindProblem *p, const char **why_not)
+{
+    const Group *g = p->g;
+    if (!g->reduces.n) {
+        *why_not = "no reduction";
+        return false;
+    }
+    for (uint32_t i = 0; i < g->reduces.n; i++)
+        if (reduce_op(g->reduces.data[i].node) == OP_NONE) {
+            *why_not = "argmax and argmin";
+            return false;
+        }
+    return true;
+}
+
+/* Elements that a phase of the kernel walks: the longest reduction, or the row of the outputs. */
+static Dim row_length(const KindProblem *p)
+{
+    Dim n = group_row_count(p->cx->dims, p->g);
+    for (uint32_t i = 0; i < p->g->reduces.n; i++)
+        n = dim_max(p->cx->dims, n, reduced_count(p->cx->dims, p->g->reduces.data[i].node));
+    return n;
+}
+
+static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop)
+{
+    if (*n == max)
+        return;
+    Schedule s = {.kind = "row"};
+    schedule_set(&s, "lanes_row", t);
+    schedule_set(&s, "rows", rows);
+    schedule_set(&s, "vec", vec);
+    schedule_set(&s, "loop", loop);
+    for (uint32_t i = 0; i < *n; i++)
+        if (schedule_equal(&out[i], &s))
+            return;
+    out[(*n)++] = s;
+}
+
+static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
+{
+    uint32_t n = 0;
+    Dim length = row_length(p);
+    int64_t r = dim_typical(length), o = dim_typical(group_outer_count(p->cx->dims, p->g));
+    if (p->m->target == TARGET_CPU) {
+        int64_t vec = 16;
+        while (vec > 1 && vec > r)
+            vec /= 2;
+        add(out, &n, max, 1, 1, vec, 4);
+        add(out, &n, max, 1, 1, vec, 1);
+        add(out, &n, max, 1, 1, vec, 8);
+        return n;
+    }
+    int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
+    while (vec > 1 && !dim_divides(p->cx->dims, dim_const(p->cx->dims, vec), length))
+        vec /= 2;
+    /* few vectors a thread keep everything in registers; more threads a row when rows are few */
+    static const int64_t items_order[] = {2, 1, 4, 8, 16};
+    for (uint32_t i = 0; i < 5; i++) {
+        int64_t t = 1;
+        while (t < 1024 && t * vec * items_order[i] < r)
+            t *= 2;
+        if (t * vec * MAX_UNROLLED < r)
+            continue;
+        int64_t threads = t >= 128 ? t : 128;
+        add(out, &n, max, t, threads / t, vec, 0);
+        if (t < 256 && o > 4 * p->m->units)
+            add(out, &n, max, t, 256 / t, vec, 0);
+        if (t <= 32 && t > 1)
+            add(out, &n, max, t, 64 / t, vec, 0);
+        if (t == 1024)
+            break;
+    }
+    if (r > 2048 * vec) {
+        add(out, &n, max, 1024, 1, vec, 2);
+        add(out, &n, max, 512, 1, vec, 4);
+        add(out, &n, max, 256, 1, vec, 4);
+    }
+    return n;
+}
+
+static double cost(const KindProblem *p, const Schedule *s)
+{
+    double seconds = group_seconds_memory(p);
+    int64_t o = dim_typical(group_outer_count(p->cx->dims, p->g));
+    double blocks = (double)o / (double)schedule_get(s, "rows", 1);
+    if (p->m->target == TARGET_CUDA && blocks < p->m->units)
+        seconds *= p->m->units / (blocks < 1 ? 1 : blocks) > 8 ? 8 : p->m->units / (blocks < 1 ? 1 : blocks);
+    if (schedule_get(s, "loop", 0))
+        seconds *= 1.1;
+    return seconds + p->m->launch_seconds;
+}
+
+static Dim grid(const KindProblem *p, const Schedule *s)
+{
+    DimPool *d = p->cx->dims;
+    return dim_ceildiv(d, group_outer_count(d, p->g), dim_const(d, schedule_get(s, "rows", 1)));
+}
+
+static uint32_t threads(const KindProblem *p, const Schedule *s)
+{
+    (void)p;
+    return (uint32_t)(schedule_get(s, "lanes_row", 1) * schedule_get(s, "rows", 1));
+}
+
+typedef struct {
+    KindBuild *b;
+    DimPool *p;
+    const Group *g;
+    int64_t t, vec, loop;
+    Dim outer, in_row;                      /* row number; this thread's place among those of the row */
+    Dim coords[MAX_RANK];                   /* outer coordinates set, row coordinates per vector */
+    KInst *row_ok;                          /* this thread's row exists; NULL: always */
+} Row;
+
+static KInst *both(Kernel *k, KInst *a, KInst *b) { return a && b ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){a, b}, 2) : a ? a : b; }
+
+/* Flat position within the row of lane 0… of vector `item`, and whether it lies inside (NULL: always). */
+static Dim position(Row *r, Dim item, Dim length, KInst **inside)
+{
+    Dim v = dim_add(r->p, dim_mul_const(r->p, item, r->t), r->in_row);
+    Dim at = dim_mul_const(r->p, v, r->vec);
+    if (r->vec > 1)
+        at = dim_add(r->p, at, kernel_lane(r->p, (uint32_t)r->vec));
+    KInst *c = lower_below(r->b->l, at, length, (uint32_t)r->vec);
+    *inside = c->kind == K_CONST && c->i ? NULL : c;
+    return at;
+}
+
+static int64_t items_of(const Row *r, Dim length)
+{
+    int64_t step = r->t * r->vec;
+    int64_t n = length->hi == INT64_MAX ? INT64_MAX : length->hi;
+    return n == INT64_MAX ? INT64_MAX : (n + step - 1) / step;
+}
+
+/* ---- one level of reductions ------------------------------------------------------------------------------------------------ */
+typedef struct { const GroupReduce *r; KInst *acc[8]; Index at; } Reducing;
+
+static void accumulate(Row *r, Reducing *x, uint32_t n, Dim item, Dim length, uint32_t slot)
+{
+    Kernel *k = r->b->k;
+    KInst *inside;
+    Dim at = position(r, item, length, &inside);
+    KInst *mask = both(k, r->row_ok, inside);
+    lower_mask(r->b->l, mask);
+    for (uint32_t i = 0; i < n; i++) {
+        const Node *node = x[i].r->node;
+        Index in = index_reduced(r->p, node, &x[i].at, at);
+        KInst *v = k_splat(k, lower_value(r->b->l, node->in[0], &in, (uint32_t)r->vec), (uint32_t)r->vec);
+        v = k_cast(k, v, compute_type(node->type.dtype));
+        if (inside)
+            v = k_select(k, inside, v, reduce_start(k, node, (uint32_t)r->vec));
+        x[i].acc[slot] = reduce_combine(k, node, x[i].acc[slot], v);
+    }
+    lower_mask(r->b->l, NULL);
+}
+
+static void reduce_level(Row *r, Reducing *x, uint32_t n)
+{
+    Kernel *k = r->b->k;
+    Dim length = reduced_count(r->p, x[0].r->node);
+    uint32_t slots = r->loop ? (uint32_t)r->loop : 1;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < slots; j++)
+            x[i].acc[j] = reduce_start(k, x[i].r->node, (uint32_t)r->vec);
+    if (!r->loop) {
+        int64_t items = items_of(r, length);
+        for (int64_t i = 0; i < items; i++)
+            accumulate(r, x, n, dim_const(r->p, i), length, 0);
+    } else {
+        KInst *init[16 * 8], *next[16 * 8];
+        Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec * slots));
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < slots; j++)
+                init[i * slots + j] = x[i].acc[j];
+        lower_scope(r->b->l);
+        KInst *loop = k_loop(k, "step", dim_const(r->p, 0), steps, 1, init, n * slots, 1);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < slots; j++)
+                x[i].acc[j] = k_carry(k, loop, i * slots + j);
+        for (uint32_t j = 0; j < slots; j++)
+            accumulate(r, x, n, dim_add_const(r->p, dim_mul_const(r->p, loop->var, slots), j), length, j);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < slots; j++)
+                next[i * slots + j] = x[i].acc[j];
+        k_loop_end(k, loop, next);
+        lower_scope_end(r->b->l);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < slots; j++)
+                x[i].acc[j] = k_result(k, loop, i * slots + j);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const Node *node = x[i].r->node;
+        for (uint32_t j = 1; j < slots; j++)
+            x[i].acc[0] = reduce_combine(k, node, x[i].acc[0], x[i].acc[j]);
+        KInst *s = k_lane_reduce(k, reduce_op(node), x[i].acc[0]);
+        lower_know(r->b->l, node, &x[i].at, block_reduce(r->b, node, s, (uint32_t)r->t));
+    }
+}
+
+static void reduce_all(Row *r)
+{
+    const Group *g = r->g;
+    for (uint32_t i = 0; i < g->reduces.n; ) {
+        Reducing x[16];
+        uint32_t n = 0;
+        const GroupReduce *first = &g->reduces.data[i];
+        Dim length = reduced_count(r->p, first->node);
+        while (i < g->reduces.n && n < 16 && g->reduces.data[i].level == first->level &&
+               reduced_count(r->p, g->reduces.data[i].node) == length) {
+            const GroupReduce *red = &g->reduces.data[i++];
+            x[n++] = (Reducing){.r = red, .at = group_at(r->p, g, &red->at, node_rank(red->node), r->coords)};
+        }
+        reduce_level(r, x, n);
+    }
+}
+
+/* ---- outputs -------------------------------------------------------------------------------------------------------------------- */
+static void store_item(Row *r, Dim item, Dim length)
+{
+    Kernel *k = r->b->k;
+    KInst *inside;
+    Dim at = position(r, item, length, &inside);
+    KInst *mask = both(k, r->row_ok, inside);
+    group_coords(r->p, r->g, r->outer, at, r->coords);
+    lower_mask(r->b->l, mask);
+    for (uint32_t i = 0; i < r->g->outputs.n; i++) {
+        const GroupOutput *o = &r->g->outputs.data[i];
+        Index where = group_at(r->p, r->g, &o->at, node_rank(o->node), r->coords);
+        KInst *v = lower_value(r->b->l, o->node, &where, (uint32_t)r->vec);
+        lower_store(r->b->l, r->b->out_buffer[i], o->node, &where, k_splat(k, v, (uint32_t)r->vec), mask);
+    }
+    lower_mask(r->b->l, NULL);
+}
+
+static void store_row(Row *r)
+{
+    Kernel *k = r->b->k;
+    Dim length = group_row_count(r->p, r->g);
+    if (dim_is(length, 1)) {                               /* one value a row: its first thread stores it */
+        KInst *mask = both(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
+        lower_mask(r->b->l, mask);
+        for (uint32_t i = 0; i < r->g->outputs.n; i++) {
+            const GroupOutput *o = &r->g->outputs.data[i];
+            Index where = group_at(r->p, r->g, &o->at, node_rank(o->node), r->coords);
+            lower_store(r->b->l, r->b->out_buffer[i], o->node, &where, lower_value(r->b->l, o->node, &where, 1), mask);
+        }
+        lower_mask(r->b->l, NULL);
+        return;
+    }
+    if (!r->loop) {
+        int64_t items = items_of(r, length);
+        for (int64_t i = 0; i < items; i++)
+            store_item(r, dim_const(r->p, i), length);
+        return;
+    }
+    Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec));
+    lower_scope(r->b->l);
+    KInst *loop = k_loop(k, "step", dim_const(r->p, 0), steps, 1, NULL, 0, r->loop > 1 ? (int)r->loop : 1);
+    store_item(r, loop->var, length);
+    k_loop_end(k, loop, NULL);
+    lower_scope_end(r->b->l);
+}
+
+static bool build(KindBuild *b)
+{
+    DimPool *p = b->k->cx->dims;
+    Row r = {.b = b, .p = p, .g = b->problem.g, .t = schedule_get(b->s, "lanes_row", 1), .vec = schedule_get(b->s, "vec", 1),
+             .loop = schedule_get(b->s, "loop", 0)};
+    int64_t rows = schedule_get(b->s, "rows", 1);
+    if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > 4 * MAX_UNROLLED))
+        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL,
+                          "illegal schedule: a row of this length does not fit in registers");
+    Dim total = group_outer_count(p, r.g);
+    Dim t = dim_const(p, r.t);
+    r.in_row = dim_mod(p, b->thread, t);
+    r.outer = dim_add(p, dim_mul_const(p, b->block, rows), dim_floordiv(p, b->thread, t));
+    KInst *ok = k_test(b->k, r.outer, total, 1);
+    r.row_ok = ok->kind == K_CONST && ok->i ? NULL : ok;
+    group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);
+    reduce_all(&r);
+    store_row(&r);
+    return true;
+}
+
+const KernelKind kind_row = {
+    .name = "row", .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
+};

@@ -1,0 +1,575 @@
+/* codegen/plan_build.c — groups to a plan: schedules chosen, small neighbours launched together, buffers numbered, kernels built
+ * and emitted, steps written down. */
+#include "codegen/emit/emit.h"
+#include "codegen/group.h"
+#include "codegen/kind.h"
+#include "codegen/memory.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+enum { MAX_SPACE = 64, MAX_SECTIONS = 8 };
+
+typedef struct Builder {
+    Context *cx;
+    DimPool *p;
+    Arena *a;
+    const Graph *graph;
+    const CodegenOptions *o;
+    Plan *plan;
+    Map *buffer_of;                    /* node -> plan buffer + 1 */
+    Map *names;                        /* kernel names taken */
+    Vec(Kernel *) kernels;
+    Vec(bool) keep;                    /* by buffer */
+} Builder;
+
+/* ---- schedules ------------------------------------------------------------------------------------------------------------- */
+static KindProblem problem_of(Context *cx, const Group *g, const CodegenOptions *o)
+{
+    return (KindProblem){cx, g, &o->machine, o};
+}
+
+typedef struct { Schedule s; double cost; uint32_t rank; } Ranked;
+
+static int by_cost(const void *a, const void *b)
+{
+    const Ranked *x = a, *y = b;
+    if (x->cost != y->cost)
+        return x->cost < y->cost ? -1 : 1;
+    return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+/* The spaces of all kinds that accept the group. Kinds are ranked by their first schedule; within a kind its own order counts. */
+Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Arena *a, uint32_t *n)
+{
+    KindProblem p = problem_of(cx, g, o);
+    Ranked all[MAX_SPACE * 4];
+    uint32_t total = 0;
+    for (uint32_t k = 0; kernel_kinds[k]; k++) {
+        const char *why = NULL;
+        Schedule s[MAX_SPACE];
+        if (!kernel_kinds[k]->accepts(&p, &why))
+            continue;
+        uint32_t count = kernel_kinds[k]->space(&p, s, MAX_SPACE);
+        double cost = count ? kernel_kinds[k]->cost(&p, &s[0]) : 0;
+        for (uint32_t i = 0; i < count && total < MAX_SPACE * 4; i++, total++)
+            all[total] = (Ranked){s[i], cost, total};
+    }
+    qsort(all, total, sizeof *all, by_cost);
+    Schedule *out = arena_new_array(a, Schedule, total ? total : 1);
+    for (uint32_t i = 0; i < total; i++)
+        out[i] = all[i].s;
+    *n = total;
+    return out;
+}
+
+double group_cost(Context *cx, const Group *g, const Schedule *s, const CodegenOptions *o)
+{
+    KindProblem p = problem_of(cx, g, o);
+    return kind_find(s->kind)->cost(&p, s);
+}
+
+static bool choose_schedule(Builder *b, Group *g)
+{
+    Schedule s;
+    uint32_t n;
+    if (b->o->schedules.lookup && b->o->schedules.lookup(b->o->schedules.arg, g, &s) && kind_find(s.kind)) {
+        g->schedule = s;
+        g->schedule_from = "tuned";
+    } else {
+        Schedule *space = group_space(b->cx, g, b->o, b->a, &n);
+        if (!n)
+            return diag_error(b->cx->diags, PAWL_EXIT_UNSUPPORTED, g->outputs.data[0].node->loc, NULL,
+                              "no kernel kind takes %s", op_name(g->outputs.data[0].node->op));
+        g->schedule = space[0];
+        g->schedule_from = "default";
+    }
+    g->predicted_seconds = group_cost(b->cx, g, &g->schedule, b->o);
+    return true;
+}
+
+/* ---- launches together ------------------------------------------------------------------------------------------------------ */
+static uint32_t group_threads(Builder *b, const Group *g)
+{
+    const KernelKind *k = kind_find(g->schedule.kind);
+    KindProblem p = problem_of(b->cx, g, b->o);
+    return k->threads ? k->threads(&p, &g->schedule) : 0;
+}
+
+/* The nearest schedule of the same kind whose blocks have `threads` threads. */
+static bool adapt_threads(Builder *b, Group *g, uint32_t threads)
+{
+    if (group_threads(b, g) == threads)
+        return true;
+    const KernelKind *k = kind_find(g->schedule.kind);
+    KindProblem p = problem_of(b->cx, g, b->o);
+    Schedule s[MAX_SPACE];
+    uint32_t n = k->threads ? k->space(&p, s, MAX_SPACE) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (k->threads(&p, &s[i]) == threads) {
+            g->schedule = s[i];
+            return true;
+        }
+    return false;
+}
+
+static uint32_t *group_levels(Builder *b, const Groups *gs)
+{
+    uint32_t *level = arena_new_array(b->a, uint32_t, gs->n + 1);
+    Map *home = map_new(b->a);
+    for (uint32_t i = 0; i < gs->n; i++) {
+        Group *g = gs->g[i];
+        for (uint32_t k = 0; k < g->inputs.n; k++) {
+            uint64_t from = map_get(home, g->inputs.data[k]->id, 0);
+            if (from && level[from - 1] >= level[i])
+                level[i] = level[from - 1] + 1;
+        }
+        for (uint32_t k = 0; k < g->outputs.n; k++)
+            map_set(home, g->outputs.data[k].node->id, i + 1);
+    }
+    return level;
+}
+
+typedef struct { Group *g; uint32_t level, rank; } Leveled;
+
+static int by_level(const void *a, const void *b)
+{
+    const Leveled *x = a, *y = b;
+    if (x->level != y->level)
+        return x->level < y->level ? -1 : 1;
+    return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+/* Groups of one level do not depend on each other. On a GPU, kernels of one block size go into one launch. */
+static void plan_launches(Builder *b, Groups *gs)
+{
+    uint32_t *level = group_levels(b, gs);
+    Leveled *v = arena_new_array(b->a, Leveled, gs->n + 1);
+    for (uint32_t i = 0; i < gs->n; i++)
+        v[i] = (Leveled){gs->g[i], level[i], i};
+    qsort(v, gs->n, sizeof *v, by_level);
+    for (uint32_t i = 0; i < gs->n; i++)
+        gs->g[i] = v[i].g;
+    if (b->o->machine.target != TARGET_CUDA || !b->o->fuse)
+        return;
+    for (uint32_t i = 0; i < gs->n; i++) {
+        Group *first = gs->g[i];
+        uint32_t threads = group_threads(b, first), sections = 1;
+        if (first->launch != first || !threads)
+            continue;
+        for (uint32_t j = i + 1; j < gs->n && v[j].level == v[i].level && sections < MAX_SECTIONS; j++) {
+            Group *g = gs->g[j];
+            if (g->launch == g && group_threads(b, g) && adapt_threads(b, g, threads)) {
+                g->launch = first;
+                sections++;
+            }
+        }
+    }
+}
+
+/* ---- buffers ------------------------------------------------------------------------------------------------------------------ */
+static uint32_t add_buffer(Builder *b, BufferKind kind, const char *name, const Type *t, uint32_t io)
+{
+    PlanBuffer f = {.kind = kind, .name = name ? str_intern(b->cx->strs, name) : NULL, .dtype = t->dtype, .rank = t->shape.rank,
+                    .io = io, .offset = dim_const(b->p, 0)};
+    memcpy(f.shape, t->shape.d, sizeof(Dim) * t->shape.rank);
+    f.bytes = dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype));
+    vec_push(b->cx->arena, &b->plan->buffers, f);
+    vec_push(b->a, &b->keep, false);
+    return b->plan->buffers.n - 1;
+}
+
+static void set_buffer(Builder *b, const Node *n, uint32_t buffer) { map_set(b->buffer_of, n->id, buffer + 1); }
+
+static uint32_t buffer_of(void *arg, const Node *n)
+{
+    Builder *b = arg;
+    uint64_t f = map_get(b->buffer_of, n->id, 0);
+    pawl_assert(f, "%%%u %s has no buffer", n->id, op_name(n->op));
+    return (uint32_t)f - 1;
+}
+
+static const char *value_name(Builder *b, const Node *n)
+{
+    const Attr *a = node_attr(n, ATTR_NAME);
+    return a ? a->s : n->name ? n->name : arena_printf(b->cx->arena, "%s_%u", op_name(n->op), n->id);
+}
+
+static void add_weight(Builder *b, const Node *n)
+{
+    uint32_t f = add_buffer(b, BUF_WEIGHT, value_name(b, n), &n->type, b->plan->weights.n);
+    set_buffer(b, n, f);
+    PlanWeight w = weight_describe(b->cx, b->graph, n);
+    w.name = b->plan->buffers.data[f].name;
+    w.buffer = f;
+    vec_push(b->cx->arena, &b->plan->weights, w);
+}
+
+/* Everything that groups store, then everything else that they read: weights. */
+static void declare_values(Builder *b, const Groups *gs)
+{
+    for (uint32_t i = 0; i < gs->n; i++)
+        for (uint32_t k = 0; k < gs->g[i]->outputs.n; k++) {
+            const Node *n = gs->g[i]->outputs.data[k].node;
+            if (!map_get(b->buffer_of, n->id, 0))
+                set_buffer(b, n, add_buffer(b, BUF_WORKSPACE, value_name(b, n), &n->type, 0));
+        }
+    for (uint32_t i = 0; i < gs->n; i++)
+        for (uint32_t k = 0; k < gs->g[i]->inputs.n; k++)
+            if (!map_get(b->buffer_of, gs->g[i]->inputs.data[k]->id, 0))
+                add_weight(b, gs->g[i]->inputs.data[k]);
+}
+
+/* ---- kernels -------------------------------------------------------------------------------------------------------------------- */
+static const char *kernel_name(Builder *b, Group *const *members, uint32_t n)
+{
+    StrBuf s = strbuf_new(b->a);
+    strbuf_add(&s, members[0]->schedule.kind);
+    for (uint32_t i = 0; i < n && i < 4; i++) {
+        strbuf_char(&s, '_');
+        strbuf_add(&s, value_name(b, members[i]->outputs.data[0].node));
+    }
+    for (char *c = s.text; *c; c++)
+        if (!isalnum((unsigned char)*c))
+            *c = '_';
+    Str name = str_intern(b->cx->strs, s.text);
+    for (uint32_t i = 2; !map_set(b->names, (uint64_t)(uintptr_t)name, 1); i++)
+        name = str_format(b->cx->strs, "%s_%u", s.text, i);
+    return name;
+}
+
+typedef struct { Kernel *k; Map *slot; Vec(uint32_t) plan_buffers; Vec(uint8_t) access; } Arguments;
+
+static uint32_t argument(Builder *b, Arguments *args, uint32_t plan_buffer, uint8_t access)
+{
+    uint64_t have = map_get(args->slot, plan_buffer, 0);
+    if (!have) {
+        const PlanBuffer *f = &b->plan->buffers.data[plan_buffer];
+        Dim count = dim_floordiv(b->p, f->bytes, dim_const(b->p, dtype_bytes(f->dtype)));
+        uint32_t slot = kernel_buffer(args->k, f->name, f->dtype, count, f->kind == BUF_WORKSPACE ? 256 : 16);
+        vec_push(b->cx->arena, &args->plan_buffers, plan_buffer);
+        vec_push(b->cx->arena, &args->access, (uint8_t)0);
+        have = slot + 1;
+        map_set(args->slot, plan_buffer, have);
+    }
+    args->access.data[have - 1] |= access;
+    KBuffer *kb = &args->k->buffers.data[have - 1];
+    kb->read |= (access & ACCESS_READ) != 0;
+    kb->written |= (access & ACCESS_WRITE) != 0;
+    return (uint32_t)have - 1;
+}
+
+static bool build_section(Builder *b, Arguments *args, Group *g, Dim block)
+{
+    KindBuild kb = {.problem = problem_of(b->cx, g, b->o), .s = &g->schedule, .k = args->k, .block = block,
+                    .thread = args->k->thread};
+    kb.l = lower_new(args->k, b->a);
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        lower_buffer(kb.l, g->inputs.data[i], argument(b, args, buffer_of(b, g->inputs.data[i]), ACCESS_READ));
+    uint32_t *out = arena_new_array(b->a, uint32_t, g->outputs.n);
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        out[i] = argument(b, args, buffer_of(b, g->outputs.data[i].node), ACCESS_WRITE);
+    kb.out_buffer = out;
+    return kind_find(g->schedule.kind)->build(&kb);
+}
+
+static const char *head_comment(Builder *b, Group *const *m, uint32_t n)
+{
+    StrBuf s = strbuf_new(b->cx->arena);
+    for (uint32_t i = 0; i < n; i++) {
+        strbuf_add(&s, m[i]->text);
+        strbuf_add(&s, "\nschedule: ");
+        schedule_print(&s, &m[i]->schedule);
+        strbuf_add(&s, "\nbytes: ");
+        dim_print(&s, m[i]->bytes_read);
+        strbuf_add(&s, " read, ");
+        dim_print(&s, m[i]->bytes_written);
+        strbuf_add(&s, i + 1 < n ? " written\n\n" : " written");
+    }
+    return s.text;
+}
+
+/* One kernel for the members: each has its own range of blocks. */
+static bool build_launch(Builder *b, Group *const *m, uint32_t n)
+{
+    Plan *plan = b->plan;
+    Arena *arena = b->cx->arena;
+    uint32_t threads = group_threads(b, m[0]);
+    Arguments args = {.slot = map_new(b->a)};
+    Kernel *k = args.k = kernel_new(b->cx, arena, kernel_name(b, m, n), b->o->machine.target == TARGET_CPU, threads);
+    Dim grid[MAX_SECTIONS], total = dim_const(b->p, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        KindProblem p = problem_of(b->cx, m[i], b->o);
+        grid[i] = kind_find(m[i]->schedule.kind)->grid(&p, &m[i]->schedule);
+        total = dim_add(b->p, total, grid[i]);
+    }
+    kernel_grid(k, total, dim_const(b->p, 1), dim_const(b->p, 1));
+    k->kind = str_intern(b->cx->strs, m[0]->schedule.kind);
+    k->head = str_intern(b->cx->strs, head_comment(b, m, n));
+    StrBuf schedule = strbuf_new(arena), text = strbuf_new(arena);
+    Dim start = dim_const(b->p, 0);
+    KInst *branch[MAX_SECTIONS];
+    PlanStep step = {.kind = STEP_LAUNCH, .label = k->name, .bytes_read = start, .bytes_written = start, .flops = start};
+    for (uint32_t i = 0; i < n; i++) {
+        Dim block = k->block[0], end = dim_add(b->p, start, grid[i]);
+        if (n > 1) {
+            branch[i] = i + 1 < n ? k_if(k, k_test(k, k->block[0], end, 1)) : NULL;
+            if (i)
+                block = k_bind(k, k_index(k, dim_sub(b->p, k->block[0], start), DT_I64, 1), "part", 0,
+                               grid[i]->hi == INT64_MAX ? INT64_MAX : grid[i]->hi - 1);
+        }
+        if (!build_section(b, &args, m[i], block))
+            return false;
+        if (n > 1 && i + 1 < n)
+            k_else(k, branch[i], NULL, 0);
+        start = end;
+        strbuf_add(&schedule, i ? "; " : "");
+        schedule_print(&schedule, &m[i]->schedule);
+        strbuf_printf(&text, "%s%s", i ? "\n" : "", m[i]->text);
+        step.bytes_read = dim_add(b->p, step.bytes_read, m[i]->bytes_read);
+        step.bytes_written = dim_add(b->p, step.bytes_written, m[i]->bytes_written);
+        step.flops = dim_add(b->p, step.flops, m[i]->flops);
+    }
+    for (uint32_t i = n - 1; i-- > 0; )
+        k_if_end(k, branch[i], NULL, 0);
+    k->schedule = str_intern(b->cx->strs, schedule.text);
+    kernel_collect_scalars(k);
+    if (!kernel_verify(k, b->cx->diags))
+        return false;
+    vec_push(b->a, &b->kernels, k);
+
+    PlanKernel pk = {.name = k->name, .n_buffers = k->buffers.n, .n_scalars = k->scalars.n, .access = args.access.data,
+                     .shared_bytes = kernel_shared_bytes(k), .block = {threads, 1, 1}, .kind = k->kind, .schedule = k->schedule,
+                     .group = str_intern(b->cx->strs, text.text)};
+    vec_push(arena, &plan->kernels, pk);
+    step.kernel = plan->kernels.n - 1;
+    step.grid[0] = total;
+    step.grid[1] = step.grid[2] = dim_const(b->p, 1);
+    step.buffers = args.plan_buffers.data;
+    step.scalars = k->scalars.data;
+    vec_push(arena, &plan->steps, step);
+    return true;
+}
+
+static bool build_call(Builder *b, Group *g)
+{
+    KindProblem p = problem_of(b->cx, g, b->o);
+    PlanStep step = {.kind = STEP_MATMUL, .label = str_intern(b->cx->strs, value_name(b, g->outputs.data[0].node)),
+                     .bytes_read = g->bytes_read, .bytes_written = g->bytes_written, .flops = g->flops};
+    if (!kind_find(g->schedule.kind)->call(&p, &g->schedule, &step.matmul, buffer_of, b))
+        return false;
+    vec_push(b->cx->arena, &b->plan->steps, step);
+    return true;
+}
+
+static bool build_steps(Builder *b, Groups *gs)
+{
+    for (uint32_t i = 0; i < gs->n; i++) {
+        Group *g = gs->g[i];
+        if (g->launch != g)
+            continue;
+        if (kind_find(g->schedule.kind)->call) {
+            if (!build_call(b, g))
+                return false;
+            continue;
+        }
+        Group *members[MAX_SECTIONS] = {g};
+        uint32_t n = 1;
+        for (uint32_t j = i + 1; j < gs->n; j++)
+            if (gs->g[j]->launch == g)
+                members[n++] = gs->g[j];
+        if (!build_launch(b, members, n))
+            return false;
+    }
+    return true;
+}
+
+/* ---- lifetimes and code ------------------------------------------------------------------------------------------------------- */
+static void plan_memory(Builder *b)
+{
+    Plan *plan = b->plan;
+    uint32_t *first = arena_new_array(b->a, uint32_t, plan->buffers.n + 1), *last = arena_new_array(b->a, uint32_t, plan->buffers.n + 1);
+    for (uint32_t f = 0; f < plan->buffers.n; f++)
+        first[f] = UINT32_MAX;
+    for (uint32_t i = 0; i < plan->steps.n; i++)
+        for (uint32_t f = 0; f < plan->buffers.n; f++) {
+            bool known;
+            if (plan->buffers.data[f].kind != BUF_WORKSPACE || !step_access(plan, &plan->steps.data[i], f, &known))
+                continue;
+            first[f] = i < first[f] ? i : first[f];
+            last[f] = i;
+        }
+    memory_plan(b->cx, plan, first, last, b->keep.data);
+}
+
+static void attach(Builder *b, CodeKind kind, const char *arch, const void *bytes, size_t len, const char *emitter)
+{
+    for (uint32_t i = 0; i < b->plan->kernels.n; i++) {
+        PlanKernel *k = &b->plan->kernels.data[i];
+        PlanCode c = {.kind = kind, .arch = str_intern(b->cx->strs, arch), .bytes = bytes, .len = len};
+        vec_push(b->cx->arena, &k->code, c);
+        if (kind != CODE_CUDA_SOURCE || !k->emitter)
+            k->emitter = str_intern(b->cx->strs, emitter);
+    }
+}
+
+static bool emit_for_cuda(Builder *b)
+{
+    Arena *a = b->cx->arena;
+    const char *arch = b->o->machine.arch, *why;
+    bool nvrtc = b->o->emitter == EMITTER_NVRTC || (b->o->emitter == EMITTER_AUTO && nvrtc_available(&why));
+    if (nvrtc || b->o->keep_source) {
+        char *source = emit_cuda(a, b->kernels.data, b->kernels.n);
+        if (nvrtc) {
+            Cubin c;
+            if (!nvrtc_compile(a, b->cx->diags, source, b->plan->kernels.data[0].name, arch, &c))
+                return false;
+            attach(b, CODE_CUBIN, arch, c.cubin, c.len, "nvrtc");
+        }
+        if (b->o->keep_source)
+            attach(b, CODE_CUDA_SOURCE, arch, source, strlen(source) + 1, "nvrtc");
+    }
+    if (!nvrtc || b->o->keep_source) {
+        char *ptx = emit_ptx(a, b->cx->diags, b->kernels.data, b->kernels.n, arch);
+        if (!ptx)
+            return false;
+        attach(b, CODE_PTX, arch, ptx, strlen(ptx) + 1, nvrtc ? "nvrtc" : "llvm");
+    }
+    return true;
+}
+
+static bool emit_code(Builder *b)
+{
+    if (b->o->no_code || !b->kernels.n)
+        return true;
+    if (b->o->machine.target == TARGET_CUDA)
+        return emit_for_cuda(b);
+    const void *object;
+    size_t len;
+    if (!emit_host(b->cx->arena, b->cx->diags, b->kernels.data, b->kernels.n, b->o->machine.arch, &object, &len))
+        return false;
+    attach(b, CODE_OBJECT, b->o->machine.arch, object, len, "llvm");
+    return true;
+}
+
+static void collect_symbols(Builder *b, Dim d)
+{
+    if (d->kind == DIM_SYM) {
+        for (uint32_t i = 0; i < b->plan->symbols.n; i++)
+            if (b->plan->symbols.data[i].name == d->name)
+                return;
+        vec_push(b->cx->arena, &b->plan->symbols, ((PlanSymbol){d->name, d->lo, d->hi}));
+    } else if (d->kind == DIM_SUM) {
+        for (uint32_t i = 0; i < d->n_terms; i++)
+            for (uint32_t k = 0; k < d->terms[i].n_atoms; k++)
+                collect_symbols(b, d->terms[i].atoms[k]);
+    } else if (d->kind != DIM_CONST) {
+        collect_symbols(b, d->a);
+        collect_symbols(b, d->b);
+    }
+}
+
+static Builder *builder_new(Context *cx, const Graph *g, const CodegenOptions *o)
+{
+    Builder *b = arena_new_of(cx->scratch, Builder);
+    b->cx = cx, b->p = cx->dims, b->a = cx->scratch, b->graph = g, b->o = o;
+    b->plan = arena_new_of(cx->arena, Plan);
+    b->buffer_of = map_new(b->a);
+    b->names = map_new(b->a);
+    Plan *p = b->plan;
+    p->name = g->name;
+    p->target = o->machine.target;
+    p->arch = o->machine.arch;
+    p->n_ranks = 1;
+    p->alignment = 16;
+    return b;
+}
+
+static void input_buffer(Builder *b, const Node *n, const char *name)
+{
+    uint32_t f = add_buffer(b, BUF_INPUT, name, &n->type, b->plan->n_inputs++);
+    set_buffer(b, n, f);
+    for (uint32_t d = 0; d < node_rank(n); d++)
+        collect_symbols(b, n->type.shape.d[d]);
+}
+
+static Plan *finish(Builder *b, Groups *gs)
+{
+    for (uint32_t i = 0; i < gs->n; i++)
+        if (!choose_schedule(b, gs->g[i]))
+            return NULL;
+    plan_launches(b, gs);
+    declare_values(b, gs);
+    if (!build_steps(b, gs))
+        return NULL;
+    return b->plan;
+}
+
+static Plan *seal(Builder *b)
+{
+    plan_memory(b);
+    if (!emit_code(b) || !plan_verify(b->plan, b->cx->diags))
+        return NULL;
+    return b->plan;
+}
+
+Plan *codegen_plan(Context *cx, const Graph *g, Groups *gs, const CodegenOptions *o)
+{
+    Builder *b = builder_new(cx, g, o);
+    Plan *plan = b->plan;
+    gs = gs ? gs : groups_form(cx, g, o);
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (g->inputs.data[i].node->op == OP_INPUT)
+            input_buffer(b, g->inputs.data[i].node, g->inputs.data[i].name);
+    Map *stored = map_new(b->a);
+    for (uint32_t i = 0; i < gs->n; i++)
+        for (uint32_t k = 0; k < gs->g[i]->outputs.n; k++)
+            map_set(stored, gs->g[i]->outputs.data[k].node->id, 1);
+    /* an output that is an input, a weight or another output is copied there at the end */
+    typedef struct { Node *from; uint32_t to; } Copy;
+    Vec(Copy) copies = {0};
+    for (uint32_t i = 0; i < g->outputs.n; i++) {
+        Node *n = graph_resolve(g, g->outputs.data[i].node);
+        uint32_t f = add_buffer(b, BUF_OUTPUT, g->outputs.data[i].name, &n->type, plan->n_outputs++);
+        if (map_get(b->buffer_of, n->id, 0) || !map_has(stored, n->id))
+            vec_push(b->a, &copies, ((Copy){n, f}));
+        else
+            set_buffer(b, n, f);
+    }
+    if (!finish(b, gs))
+        return NULL;
+    for (uint32_t i = 0; i < copies.n; i++) {
+        Node *n = copies.data[i].from;
+        if (!map_get(b->buffer_of, n->id, 0))
+            add_weight(b, n);
+        uint32_t to = copies.data[i].to;
+        Dim zero = dim_const(b->p, 0), bytes = plan->buffers.data[to].bytes;
+        PlanStep s = {.kind = STEP_COPY, .label = plan->buffers.data[to].name, .from = buffer_of(b, n), .to = to, .bytes = bytes,
+                      .bytes_read = bytes, .bytes_written = bytes, .flops = zero};
+        vec_push(cx->arena, &plan->steps, s);
+    }
+    return seal(b);
+}
+
+Plan *group_plan(Context *cx, const Graph *g, const Group *group, const Schedule *s, const CodegenOptions *o)
+{
+    Builder *b = builder_new(cx, g, o);
+    Group *own = arena_copy(cx->arena, group, sizeof *group);
+    own->schedule = *s;
+    own->schedule_from = "forced";
+    own->launch = own;
+    for (uint32_t i = 0; i < own->inputs.n; i++)
+        input_buffer(b, own->inputs.data[i], arena_printf(cx->arena, "in%u", i));
+    for (uint32_t i = 0; i < own->outputs.n; i++) {
+        Node *n = own->outputs.data[i].node;
+        set_buffer(b, n, add_buffer(b, BUF_OUTPUT, arena_printf(cx->arena, "out%u", i), &n->type, b->plan->n_outputs++));
+    }
+    if (!kind_find(s->kind)) {
+        diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "no kernel kind is called '%s'", s->kind);
+        return NULL;
+    }
+    Groups one = {&own, 1};
+    if (!build_steps(b, &one))
+        return NULL;
+    return seal(b);
+}
