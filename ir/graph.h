@@ -51,6 +51,12 @@ typedef struct { const char *name; AttrKind kind; } AttrInfo;
 extern const AttrInfo attr_table[ATTR_COUNT];
 bool attr_find(const char *name, AttrKey *out);
 
+/* The attributes an op takes, in their natural (positional) order. */
+#define MAX_OP_ATTRS 4
+typedef struct { AttrKey key; bool required; } OpAttr;
+typedef struct { uint32_t n; OpAttr a[MAX_OP_ATTRS]; } OpAttrs;
+const OpAttrs *op_attrs(Op op);
+
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 #define MAX_RANK 8
 typedef struct { uint32_t rank; Dim d[MAX_RANK]; } Shape;
@@ -79,8 +85,8 @@ const Attr *node_attr(const Node *n, AttrKey key);               /* NULL when at
 int64_t node_int(const Node *n, AttrKey key, int64_t otherwise);
 Dim     node_dim(const Node *n, AttrKey key);                    /* NULL when absent */
 static inline uint32_t node_rank(const Node *n) { return n->type.shape.rank; }
-static inline bool node_is_const(const Node *n, double *v)       /* literal, seen through expand, reshape and cast of literals */
-{ extern bool node_literal(const Node *, double *); return node_literal(n, v); }
+bool    node_literal(const Node *n, double *v);                  /* literal, seen through movement and cast of literals */
+static inline bool node_is_const(const Node *n, double *v) { return node_literal(n, v); }
 
 typedef struct {                                    /* what the task says about an input or param */
     Node *node; Str name; Dist dist; bool is_mutable;

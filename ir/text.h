@@ -11,8 +11,18 @@
  *     return %y
  *   }
  * In a task's `graph:` block only the statements appear. `#` starts a comment. Nested calls are allowed in input.
+ * `return y=%a` names an output otherwise than its node. Values called by digits (%0) are anonymous: the printer numbers them.
+ * Declarations take options: [mutable, file="w.safetensors", range=[0, 100]].
+ * `%` is a value's sigil, but modulo where it follows an operand inside brackets: reshape(%x, shape=[S % 8]).
  *
- * The AST below is shared with the rule engine, which adds %w[i], %w[*] and attribute variables. */
+ * Attribute expressions: integers, floats, inf, nan, "text", dtypes, dims (B, 4*H), lists; + - * / // %, comparisons, and, or,
+ * not; + concatenates lists; list[i]. Functions: dim(%x, k), rank(%x), shape(%x), dtype(%x), acc(dtype), count(%x),
+ * sizes(%x, axes), size(%x, axes) (their product), len(list), ones(n), range([from,] n), insert(list, i, v), remove(list, i),
+ * replace(list, i, v), swap(list, i, j), part(list, from, to), product(list), min, max, ceildiv, sqrt (constants), is_const(e),
+ * is_float(dtype). `if(e, a, b)` evaluates only the branch that e takes; among operands too, where branches are calls.
+ *
+ * The AST below is shared with the rule engine, which adds %w[i], %w[*], `%x : float[.., K]` (a statement without call) and
+ * attribute variables. A type is a CALL of its dtype's name on its dims, or a NAME when it has no brackets; ".." is a NAME. */
 #pragma once
 #include "base/context.h"
 #include "ir/graph.h"
@@ -28,8 +38,8 @@ struct TextExpr {
     TextExpr *index;                  /* VALUE %w[i]: the index; TE_STAR for %w[*] */
     TextKeyArg *args; uint32_t n;     /* CALL arguments, LIST items, BINARY operands, NEG operand */
 };
-typedef struct { TextExpr **out; uint32_t n_out; TextExpr *call; TextExpr *type; Loc loc; } TextStatement;   /* type: see text_type */
-typedef struct { TextStatement *s; uint32_t n; TextExpr **ret; uint32_t n_ret; } TextBlock;
+typedef struct { TextExpr **out; uint32_t n_out; TextExpr *call; TextExpr *type; Loc loc; } TextStatement;   /* call, type: may be NULL */
+typedef struct { TextStatement *s; uint32_t n; TextExpr **ret; Str *ret_names; uint32_t n_ret; } TextBlock;  /* ret_names[i]: may be NULL */
 typedef struct { Str name; TextExpr **params; uint32_t n_params; TextKeyArg *attrs; uint32_t n_attrs; TextBlock body; Loc loc; } TextFunc;
 
 bool text_parse_block(Context *cx, const Source *s, TextBlock *out);            /* statements; `return` optional */
