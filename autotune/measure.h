@@ -16,7 +16,6 @@ typedef struct MeasureItem {
 } MeasureItem;
 
 typedef struct MeasureOptions {
-    TuneDevice device;
     Numerics numerics;              /* how near outputs must be */
     const Dist *dists;              /* of each input, in plan order; NULL: normal(0, 1), indices 0 */
     const double *predicted;        /* seconds of each item, or NULL: sizes the first try */
@@ -37,11 +36,14 @@ struct Measurer {
     /* Runs item and incumbent on the same inputs and compares all outputs; false: the item has its outcome. */
     bool (*check)(MeasureSession *s, uint32_t item);
     void (*close)(MeasureSession *s);
-    void *arg;                      /* for fakes */
+    void (*free)(Measurer *m);
+    void *arg;                      /* its own */
 };
 
-Measurer *measurer_for(PlanTarget target);          /* the real ones; static, open devices at their first session */
-extern Measurer measurer_cpu, measurer_cuda;
+/* The real ones (measure_device.c): open the device at their first session and keep it until they are freed. */
+Measurer *measurer_new(const TuneDevice *d);
+void      measurer_free(Measurer *m);               /* NULL is allowed */
+bool      measurer_touched_device(const Measurer *m);
 
 /* ---- on top of any Measurer ---------------------------------------------------------------------------------------------------- */
 typedef struct Samples { double *x; uint32_t n, cap; } Samples;
@@ -50,6 +52,9 @@ typedef struct Samples { double *x; uint32_t n, cap; } Samples;
 bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const uint32_t *which, uint32_t n, uint32_t blocks,
                     bool check, uint64_t *random, Samples *samples, Arena *a);
 
-/* Are two results of one computation near enough? Row by row (last dim): 2 units in the last place of the output, or the class's
- * unit times the row's magnitude. On false `why` (in `a`) has the first bad element. Integers must be equal. */
-bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, Arena *a, const char **why);
+/* Are two results of one computation near enough? Row by row (last dim): 2 units in the last place of the output, or some of the
+ * class's units times the row's magnitude (gross errors are found here; the gate judges finely). Integers must be equal. Where they
+ * are not bitwise equal, about `max_elements` elements in randomly drawn rows, the first and the last among them, are compared
+ * (0: all). On false `why` (in `a`) has the first bad element. */
+bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
+                  uint64_t *random, Arena *a, const char **why);

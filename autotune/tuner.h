@@ -27,7 +27,7 @@ typedef struct TuneOptions {
     uint32_t max_candidates;        /* of a group; 0: 12 */
     int  threads;                   /* compiling; <= 0: all */
     bool again;                     /* measure also what the database knows */
-    Measurer *measurer;             /* NULL: measurer_for(device.target) */
+    Measurer *measurer;             /* NULL: a new one of the device */
     void (*progress)(void *arg, const TuneProgress *p); void *progress_arg;
     const volatile sig_atomic_t *stop;     /* set by the caller's SIGINT handler; may be NULL */
     FILE *log;                      /* one line a measurement; NULL: none */

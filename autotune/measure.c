@@ -1,0 +1,144 @@
+/* autotune/measure.c — interleaved blocks of samples over any Measurer, and the comparison of outputs. */
+#include "autotune/measure.h"
+#include "base/vec.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+static void sample_push(Samples *s, double x, Arena *a)
+{
+    if (s->n == s->cap) {
+        uint32_t cap = s->cap ? 2 * s->cap : 32;
+        double *grown = arena_new_array(a, double, cap);
+        if (s->n)
+            memcpy(grown, s->x, sizeof(double) * s->n);
+        s->x = grown;
+        s->cap = cap;
+    }
+    s->x[s->n++] = x;
+}
+
+bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const uint32_t *which, uint32_t n,
+                    uint32_t blocks, bool check, uint64_t *random, Samples *samples, Arena *a)
+{
+    uint32_t *order = arena_new_array(a, uint32_t, (size_t)n * blocks);
+    double *seconds = arena_new_array(a, double, (size_t)n * blocks);
+
+    stats_interleave(order, n, blocks);
+    for (uint32_t e = 0; e < n * blocks; e++)
+        order[e] = which[order[e]];
+    if (!m->run(s, order, n * blocks, seconds))
+        return false;
+    for (uint32_t e = 0; e < n * blocks; e++)
+        sample_push(&samples[order[e]], seconds[e], a);
+
+    for (uint32_t b = 0; check && b < blocks; b++) {
+        if (b > 0 && stats_random(random) % 10 != 0)
+            continue;
+        for (uint32_t i = 0; i < n; i++)
+            if (which[i] != 0 && !items[which[i]].outcome)
+                m->check(s, which[i]);
+    }
+    return true;
+}
+
+/* ---- outputs --------------------------------------------------------------------------------- */
+
+/* By how many units of the class, relative to the row's magnitude, two honest orders of summation differ at most. */
+static double slack_of(NumClass c, double approx)
+{
+    switch (c) {
+    case NUM_IEEE: return 32 * 0x1p-24;
+    case NUM_FP32: return 32 * 0x1p-22;
+    case NUM_TF32: return 16 * 0x1p-11;
+    case NUM_BF16: return 4 * 0x1p-8;
+    case NUM_F16: return 4 * 0x1p-11;
+    case NUM_APPROX: return 32 * 0x1p-22 * (approx > 1 ? approx : 1);
+    }
+    return 0;
+}
+
+static double magnitude(const Tensor *t, int64_t from, int64_t n)
+{
+    double most = 0;
+    uint32_t size = dtype_bytes(t->dtype);
+    for (int64_t i = from; i < from + n; i++) {
+        double v = fabs(dtype_load(t->dtype, (const char *)t->data + i * size));
+        if (isfinite(v) && v > most)
+            most = v;
+    }
+    return most;
+}
+
+static bool element_near(DType t, double got, double want, double slack)
+{
+    if (isnan(got) || isnan(want))
+        return isnan(got) && isnan(want);
+    if (isinf(got) || isinf(want))
+        return got == want;
+    return fabs(got - want) <= 2 * dtype_ulp(t, fmax(fabs(got), fabs(want))) + slack;
+}
+
+static bool row_near(const Tensor *got, const Tensor *want, int64_t row, int64_t columns, double scale,
+                     double units, Arena *a, const char **why)
+{
+    uint32_t size = dtype_bytes(got->dtype);
+    int64_t from = row * columns;
+    const char *p = (const char *)got->data + from * size, *q = (const char *)want->data + from * size;
+
+    if (!memcmp(p, q, (size_t)columns * size))
+        return true;
+    double slack = units * fmax(scale, magnitude(want, from, columns));
+    for (int64_t i = 0; i < columns; i++, p += size, q += size) {
+        double x = dtype_load(got->dtype, p), y = dtype_load(got->dtype, q);
+        bool near = dtype_is_float(got->dtype) ? element_near(got->dtype, x, y, slack)
+                                               : !memcmp(p, q, size);
+        if (near)
+            continue;
+        *why = arena_printf(a, "element %lld of row %lld is %.9g instead of %.9g", (long long)i,
+                            (long long)row, x, y);
+        return false;
+    }
+    return true;
+}
+
+/* Short rows say little of the scale of sums: for those it is the tensor's typical magnitude, from a few thousand elements. */
+static double typical(const Tensor *t, int64_t columns)
+{
+    int64_t n = tensor_count(t), step = n / 4096 + 1;
+    uint32_t size = dtype_bytes(t->dtype);
+    double sum = 0, count = 0;
+
+    if (columns >= 32)
+        return 0;
+    for (int64_t i = 0; i < n; i += step) {
+        double v = dtype_load(t->dtype, (const char *)t->data + i * size);
+        if (isfinite(v)) {
+            sum += v * v;
+            count++;
+        }
+    }
+    return count ? sqrt(sum / count) : 0;
+}
+
+bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
+                  uint64_t *random, Arena *a, const char **why)
+{
+    int64_t count = tensor_count(want);
+    if (count == 0 || !memcmp(got->data, want->data, tensor_bytes(want)))
+        return true;
+
+    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1, rows = count / columns;
+    double share = max_elements ? (double)max_elements / (double)count : 1;
+    double units = dtype_is_float(want->dtype) ? slack_of(c, approx) : 0;
+    double scale = dtype_is_float(want->dtype) ? typical(want, columns) : 0;
+
+    for (int64_t row = 0; row < rows; row++) {
+        bool drawn = share >= 1 || (double)(stats_random(random) >> 11) * 0x1p-53 < share;
+        if ((drawn || row == 0 || row == rows - 1) &&
+            !row_near(got, want, row, columns, scale, units, a, why))
+            return false;
+    }
+    return true;
+}

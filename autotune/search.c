@@ -1,0 +1,223 @@
+/* autotune/search.c — successive halving (Jamieson, Talwalkar 2016) over interleaved blocks. Survivors were together in every
+ * block, so their samples pair by number. */
+#include "autotune/search.h"
+#include "base/file.h"
+#include <math.h>
+#include <string.h>
+
+/* A challenger's lower bound must be above this to displace what stands before it. A little more than 1: the fastest of several
+ * equals looks faster than it is. */
+#define MARGIN 1.005
+
+typedef struct Contest {
+    Measurer *m;
+    MeasureSession *session;
+    SearchCandidate *c;
+    MeasureItem *items;
+    uint32_t n;
+    uint32_t *alive, n_alive;       /* in the model's order; the incumbent is always alive */
+    uint32_t blocks;                /* timed so far */
+    const SearchOptions *o;
+    double (*clock)(void);
+    uint64_t random;
+    Arena *arena;
+    Samples *samples;
+} Contest;
+
+/* Blocks of a round, and what survives it: a share of the field, and nobody slower than `slack` times the best. */
+static const struct { uint32_t blocks; double share, slack; } rounds[] = {
+    {1, 1.0, 3.0}, {2, 0.6, 1.6}, {4, 0.5, 1.25}, {6, 0.5, 1.12},
+};
+
+static bool interrupted(const Contest *k) { return k->o->stop && *k->o->stop; }
+static bool late(const Contest *k) { return k->clock() >= k->o->deadline; }
+
+static void drop_failed(Contest *k)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < k->n_alive; i++) {
+        SearchCandidate *c = &k->c[k->alive[i]];
+        if (k->items[k->alive[i]].outcome)
+            c->rejected = k->items[k->alive[i]].outcome;
+        else
+            k->alive[kept++] = k->alive[i];
+    }
+    k->n_alive = kept;
+}
+
+static void take_medians(Contest *k)
+{
+    for (uint32_t i = 0; i < k->n_alive; i++) {
+        SearchCandidate *c = &k->c[k->alive[i]];
+        c->samples = k->samples[k->alive[i]];
+        c->seconds = stats_median(c->samples.x, c->samples.n);
+    }
+}
+
+static uint32_t fastest(const Contest *k)
+{
+    uint32_t best = k->alive[0];
+    for (uint32_t i = 1; i < k->n_alive; i++)
+        if (k->c[k->alive[i]].seconds < k->c[best].seconds)
+            best = k->alive[i];
+    return best;
+}
+
+/* One block at a time, so that a deadline or an interrupt is noticed. False: the device failed. */
+static bool time_blocks(Contest *k, uint32_t blocks, bool check)
+{
+    for (uint32_t b = 0; b < blocks && k->n_alive > 0; b++) {
+        if (k->blocks > 0 && (interrupted(k) || late(k)))
+            return true;
+        if (!measure_blocks(k->m, k->session, k->items, k->alive, k->n_alive, 1,
+                            check && (b == 0 || stats_random(&k->random) % 10 == 0), &k->random,
+                            k->samples, k->arena))
+            return false;
+        k->blocks++;
+        take_medians(k);
+        drop_failed(k);
+    }
+    if (k->o->progress && k->n_alive > 0) {
+        uint32_t best = fastest(k);
+        k->o->progress(k->o->progress_arg, k->c[best].what, k->c[best].seconds, k->c[0].seconds);
+    }
+    return true;
+}
+
+static uint32_t wanted_pairs(const Contest *k)
+{
+    if (k->o->min_pairs)
+        return k->o->min_pairs > k->blocks ? k->o->min_pairs : k->blocks;
+    uint32_t want = k->c[fastest(k)].seconds > 0.030 ? 10 : 30;
+    return want > k->blocks ? want : k->blocks;
+}
+
+/* Keeps the incumbent, and of the others the best `share` that are within `slack` of the best, and all that may be as good as the
+ * best: which of several equals survives must not be chance. */
+static void halve(Contest *k, double share, double slack)
+{
+    double best = k->c[fastest(k)].seconds, tie = 1 + fmax(0.02, 0.1 / sqrt(k->blocks));
+    uint32_t room = (uint32_t)ceil(share * k->n_alive), kept = 0;
+    double *sorted = arena_new_array(k->arena, double, k->n_alive);
+
+    for (uint32_t i = 0; i < k->n_alive; i++)
+        sorted[i] = k->c[k->alive[i]].seconds;
+    if (room < 2)
+        room = 2;
+    double worst = stats_quantile(sorted, k->n_alive,
+                                  room >= k->n_alive ? 1 : (room - 1.0) / (k->n_alive - 1.0));
+    for (uint32_t i = 0; i < k->n_alive; i++) {
+        double s = k->c[k->alive[i]].seconds;
+        if (k->alive[i] == 0 || (s <= worst && s <= slack * best) || s <= tie * best)
+            k->alive[kept++] = k->alive[i];
+    }
+    k->n_alive = kept;
+}
+
+/* Is a slower than b beyond doubt? A handful of pairs gives no interval: then all of them must agree clearly. */
+static bool beaten(const Contest *k, uint32_t a, uint32_t b)
+{
+    const Samples *x = &k->c[a].samples, *y = &k->c[b].samples;
+    uint32_t n = x->n < y->n ? x->n : y->n;
+
+    if (n < 6) {
+        for (uint32_t i = 0; i < n; i++)
+            if (x->x[i] < 1.1 * y->x[i])
+                return false;
+        return n >= 2;
+    }
+    Interval r = stats_ratio_interval(x->x, y->x, n, 400, k->o->seed + a);
+    return r.lo > MARGIN;
+}
+
+static uint32_t first_unbeaten(const Contest *k, uint32_t best)
+{
+    for (uint32_t i = 0; i < k->n_alive; i++)
+        if (k->alive[i] == best || !beaten(k, k->alive[i], best))
+            return k->alive[i];
+    return best;
+}
+
+/* False: the device failed. *complete says whether all rounds were played. */
+static bool play(Contest *k, bool *complete)
+{
+    for (size_t r = 0; r < sizeof rounds / sizeof *rounds; r++) {
+        uint32_t left = k->blocks ? wanted_pairs(k) - k->blocks : 1;
+        if (!time_blocks(k, rounds[r].blocks < left ? rounds[r].blocks : left, k->o->measure.check))
+            return false;
+        if (k->n_alive == 0 || k->alive[0] != 0)
+            return true;               /* the incumbent itself failed */
+        if (interrupted(k) || late(k))
+            return true;
+        halve(k, rounds[r].share, rounds[r].slack);
+    }
+    uint32_t want = wanted_pairs(k);
+    if (k->n_alive > 1 && k->blocks < want && !time_blocks(k, want - k->blocks, k->o->measure.check))
+        return false;
+    *complete = k->n_alive == 1 || k->blocks >= want;
+    return true;
+}
+
+static void count(Contest *k, SearchResult *out)
+{
+    for (uint32_t i = 0; i < k->n; i++) {
+        out->tried += k->c[i].samples.n > 0;
+        out->rejected += k->c[i].rejected != NULL;
+        out->wrong += k->c[i].rejected && !strncmp(k->c[i].rejected, "wrong result", 12);
+    }
+}
+
+static void judge(Contest *k, SearchResult *out)
+{
+    const SearchCandidate *first = &k->c[0], *c;
+
+    out->fastest = fastest(k);
+    out->winner = first_unbeaten(k, out->fastest);
+    c = &k->c[out->winner];
+    out->seconds = stats_median_interval(c->samples.x, c->samples.n, 400, k->o->seed);
+    uint32_t pairs = c->samples.n < first->samples.n ? c->samples.n : first->samples.n;
+    out->ratio = out->winner == 0
+                     ? (Interval){1, 1, 1}
+                     : stats_ratio_interval(first->samples.x, c->samples.x, pairs, 1000, k->o->seed);
+}
+
+bool search_run(Measurer *m, SearchCandidate *candidates, uint32_t n, const SearchOptions *o, Arena *a,
+                SearchResult *out)
+{
+    Contest k = {.m = m, .c = candidates, .n = n, .o = o, .arena = a, .random = o->seed + 1,
+                 .clock = o->clock ? o->clock : clock_seconds};
+    double *predicted = arena_new_array(a, double, n);
+
+    *out = (SearchResult){0};
+    k.items = arena_new_array(a, MeasureItem, n);
+    k.alive = arena_new_array(a, uint32_t, n);
+    k.samples = arena_new_array(a, Samples, n);
+    for (uint32_t i = 0; i < n; i++) {
+        SearchCandidate *c = &candidates[i];
+        c->seconds = NAN;
+        k.items[i] = (MeasureItem){c->cx, c->rejected ? NULL : c->plan, c->rejected};
+        predicted[i] = c->predicted;
+        if (!c->rejected)
+            k.alive[k.n_alive++] = i;
+    }
+    pawl_assert(n > 0 && !candidates[0].rejected, "a contest needs an incumbent");
+
+    MeasureOptions measure = o->measure;
+    measure.predicted = predicted;
+    k.session = m->open(m, k.items, n, &measure);
+    if (!k.session)
+        return false;
+    drop_failed(&k);
+    bool ok = play(&k, &out->complete);
+    m->close(k.session);
+
+    out->stopped = interrupted(&k);
+    count(&k, out);
+    if (!ok)
+        return false;
+    if (k.n_alive == 0 || k.alive[0] != 0)
+        return diag_error(candidates[0].cx->diags, PAWL_EXIT_DEVICE, LOC_NONE, NULL, "%s: %s",
+                          candidates[0].what, candidates[0].rejected);
+    judge(&k, out);
+    return true;
+}

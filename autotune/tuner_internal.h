@@ -1,0 +1,66 @@
+/* autotune/tuner_internal.h — problems: what a tuner works through, whoever states them. tuner.c makes them of groups and choices;
+ * tests make them of numbers. */
+#pragma once
+#include "autotune/search.h"
+#include "autotune/tuner.h"
+
+typedef enum { PROBLEM_GROUP, PROBLEM_CHOICE } ProblemKind;
+typedef enum {
+    PROBLEM_PENDING,
+    PROBLEM_HIT,                    /* the database knows it: no work at all */
+    PROBLEM_TUNED,
+    PROBLEM_PARTIAL,                /* measured, but the budget ended before it was decided */
+    PROBLEM_UNREACHED,
+    PROBLEM_FAILED                  /* no candidate ran */
+} ProblemState;
+
+typedef struct TuneProblem {
+    ProblemKind kind;
+    uint64_t key;                   /* Group.key, or hash of the graph with its choices */
+    const char *text;               /* Group.text, or choice id */
+    const char *workload;           /* of its first use; NULL: generic */
+    const char *before;             /* schedule of an unfinished earlier run, tried again; or NULL */
+    double predicted;               /* seconds of the default */
+    double uncertainty;             /* how far the candidates' predictions lie apart, >= 1; 0: only one candidate */
+    uint32_t n_alternatives;        /* choices */
+    uint32_t index;                 /* the source's own */
+    ProblemState state;
+    /* outcome */
+    const char *winner;             /* as text; of a choice: winner_index */
+    uint32_t winner_index;
+    const char *incumbent;
+    Interval us, ratio; double incumbent_us;
+    double us_of[DB_MAX_ALTERNATIVES];
+    uint32_t against;
+    uint32_t tried, rejected;
+} TuneProblem;
+
+/* Where candidates come from. They live until `release`; [0] is the untuned default (or default alternative). */
+typedef struct ProblemSource {
+    bool (*candidates)(void *arg, TuneProblem *p, SearchCandidate **out, uint32_t *n, MeasureOptions *m);
+    void (*release)(void *arg, TuneProblem *p);
+    void *arg;
+} ProblemSource;
+
+typedef struct Tuner {
+    Context *cx;
+    const TuneOptions *o;
+    const char *task;
+    DbKey key;
+    Measurer *measurer;
+    TuneReport *report;
+    double (*clock)(void);
+    double started, deadline;
+    uint32_t done, total;           /* for progress, over all calls of tuner_run */
+    TuneProblem *current;
+} Tuner;
+
+/* Marks what the database knows as PROBLEM_HIT and fills its outcome; notes unfinished entries in `before`. */
+void tuner_look_up(Tuner *t, TuneProblem *problems, uint32_t n);
+/* Works through the pending problems, the weightiest first, until `deadline`; each is in the database when it is done. False: the device
+ * failed or the run was stopped; diagnosed. */
+bool tuner_run(Tuner *t, TuneProblem *problems, uint32_t n, const ProblemSource *source, double deadline);
+bool tuner_stopped(const Tuner *t);
+double tuner_weight(const TuneProblem *p);
+/* Errors of another context, as text. */
+void diags_adopt(Context *to, Context *from);

@@ -1,0 +1,216 @@
+/* The contest between candidates, with a fake measurer: who wins, who keeps, who is thrown out. */
+#include "tests/autotune/fake.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+static Context *cx;
+static Fake *fake;
+static SearchCandidate c[FAKE_PLANS];
+static SearchOptions o;
+static SearchResult r;
+
+static int setup(void **state)
+{
+    cx = context_new();
+    fake = fake_new(cx->arena, 1);
+    fake_clock_set(0);
+    o = (SearchOptions){.measure.check = true, .deadline = 1000, .clock = fake_clock, .seed = 5};
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    context_free(cx);
+    return 0;
+}
+
+static void candidates(const double *seconds, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        c[i] = (SearchCandidate){.what = arena_printf(cx->arena, "vec=%u", i), .tag = i, .cx = cx,
+                                 .plan = &fake->plans[i]};
+        fake->seconds[i] = seconds[i];
+    }
+}
+
+static bool search(uint32_t n) { return search_run(&fake->measurer, c, n, &o, cx->arena, &r); }
+
+static void fastest_wins(void **state)
+{
+    candidates((double[]){10e-6, 12e-6, 5e-6, 30e-6, 8e-6}, 5);
+    fake->noise = 0.05;
+    assert_true(search(5));
+    assert_int_equal(r.winner, 2);
+    assert_true(r.complete && !r.stopped);
+    assert_true(r.ratio.lo > 1.9 && r.ratio.hi < 2.1 && r.ratio.lo <= r.ratio.value);
+    assert_true(fabs(r.seconds.value - 5e-6) < 0.2e-6);
+    assert_int_equal(r.tried, 5);
+    assert_int_equal(r.rejected, 0);
+    /* the slow ones were timed far less often */
+    assert_true(c[3].samples.n < 3 && c[0].samples.n >= 30 && c[2].samples.n >= 30);
+    assert_true(fake->checked >= 4);
+}
+
+static void ties_keep_the_incumbent(void **state)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        fake = fake_new(cx->arena, seed);
+        o.seed = seed;
+        candidates((double[]){10e-6, 10e-6, 9.95e-6, 10.02e-6}, 4);
+        fake->noise = 0.1;
+        assert_true(search(4));
+        assert_int_equal(r.winner, 0);
+        assert_true(r.ratio.value == 1);
+    }
+}
+
+/* Two that are equally fast: the one that the model prefers, every time. */
+static void picks_repeat(void **state)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        fake = fake_new(cx->arena, seed);
+        o.seed = seed;
+        candidates((double[]){20e-6, 10e-6, 10e-6, 10e-6, 18e-6}, 5);
+        fake->noise = 0.08;
+        assert_true(search(5));
+        assert_int_equal(r.winner, 1);
+    }
+}
+
+static void wrong_result_is_thrown_out(void **state)
+{
+    candidates((double[]){10e-6, 1e-6, 6e-6}, 3);
+    fake->wrong[1] = true;
+    assert_true(search(3));
+    assert_int_equal(r.winner, 2);
+    assert_int_equal(r.wrong, 1);
+    assert_int_equal(r.rejected, 1);
+    assert_string_equal(c[1].rejected, "wrong result: fake");
+    assert_int_equal(c[1].samples.n, 1);
+}
+
+static void illegal_and_failing(void **state)
+{
+    candidates((double[]){10e-6, 1e-6, 1e-6, 8e-6}, 4);
+    c[1].rejected = "illegal schedule: too much shared memory";
+    c[1].plan = NULL;
+    fake->fails[2] = true;
+    assert_true(search(4));
+    assert_int_equal(r.winner, 3);
+    assert_int_equal(r.rejected, 2);
+    assert_int_equal(r.tried, 2);
+    assert_true(isnan(c[1].seconds) && isnan(c[2].seconds));
+}
+
+static void failing_incumbent(void **state)
+{
+    candidates((double[]){10e-6, 1e-6}, 2);
+    fake->fails[0] = true;
+    assert_false(search(2));
+    assert_non_null(c[0].rejected);
+    assert_int_equal(diags_exit_code(cx->diags), PAWL_EXIT_DEVICE);
+}
+
+static void dead_device(void **state)
+{
+    candidates((double[]){10e-6, 1e-6}, 2);
+    fake->dead = true;
+    assert_false(search(2));
+    assert_null(c[0].rejected);
+    assert_int_equal(diags_exit_code(cx->diags), PAWL_EXIT_DEVICE);
+}
+
+static void deadline_leaves_it_open(void **state)
+{
+    candidates((double[]){1, 0.2, 1.1}, 3);
+    fake->noise = 0.01;
+    o.deadline = 4;
+    assert_true(search(3));
+    assert_false(r.complete);
+    assert_int_equal(r.winner, 1);          /* 5x in every pair: clear enough */
+    assert_true(fake_clock() < 7);
+
+    fake_clock_set(0);
+    candidates((double[]){1, 0.97, 1.1}, 3);
+    assert_true(search(3));
+    assert_int_equal(r.winner, 0);          /* 3 % in a pair or two is not */
+
+    fake_clock_set(100);                    /* already late: one block all the same */
+    candidates((double[]){1, 0.2, 1.1}, 3);
+    assert_true(search(3));
+    assert_false(r.complete);
+    assert_int_equal(c[2].samples.n, 1);
+    assert_int_equal(r.winner, 0);
+}
+
+static void slow_ones_need_fewer_pairs(void **state)
+{
+    candidates((double[]){0.1, 0.05}, 2);
+    assert_true(search(2));
+    assert_true(r.complete);
+    assert_int_equal(r.winner, 1);
+    assert_int_equal(c[1].samples.n, 10);
+}
+
+static void interrupted(void **state)
+{
+    candidates((double[]){10e-6, 5e-6, 7e-6}, 3);
+    o.stop = &fake->stop;
+    fake->stop_after = 12;
+    assert_true(search(3));
+    assert_true(r.stopped && !r.complete);
+    assert_in_range(fake->samples, 12, 15);
+}
+
+static void alone(void **state)
+{
+    candidates((double[]){10e-6}, 1);
+    assert_true(search(1));
+    assert_true(r.complete);
+    assert_int_equal(r.winner, 0);
+}
+
+static void outputs_near(void **state)
+{
+    uint64_t random = 1;
+    const char *why = NULL;
+    int64_t dims[2] = {64, 100};
+    Tensor *a = tensor_new(cx->arena, DT_F32, 2, dims), *b = tensor_new(cx->arena, DT_F32, 2, dims);
+    float *x = a->data, *y = b->data;
+    for (int i = 0; i < 6400; i++)
+        x[i] = y[i] = (float)sin(i);
+    assert_true(measure_near(a, b, NUM_FP32, 0, 0, &random, cx->arena, &why));
+    y[123] += 2e-7f;
+    assert_true(measure_near(a, b, NUM_FP32, 0, 0, &random, cx->arena, &why));
+    y[123] += 1e-4f;
+    assert_false(measure_near(a, b, NUM_FP32, 0, 0, &random, cx->arena, &why));
+    assert_non_null(strstr(why, "element 23 of row 1 is"));
+    assert_true(measure_near(a, b, NUM_TF32, 0, 0, &random, cx->arena, &why));
+    y[123] = x[123];
+    y[6399] = NAN;                          /* the last row is always looked at */
+    assert_false(measure_near(a, b, NUM_BF16, 0, 100, &random, cx->arena, &why));
+    x[6399] = NAN;
+    assert_true(measure_near(a, b, NUM_BF16, 0, 0, &random, cx->arena, &why));
+    x[0] = INFINITY;
+    y[0] = -INFINITY;
+    assert_false(measure_near(a, b, NUM_BF16, 0, 100, &random, cx->arena, &why));
+    Tensor *i = tensor_new(cx->arena, DT_I32, 2, dims), *j = tensor_new(cx->arena, DT_I32, 2, dims);
+    ((int32_t *)i->data)[3] = 1;
+    assert_false(measure_near(i, j, NUM_BF16, 0, 0, &random, cx->arena, &why));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(fastest_wins), TEST(ties_keep_the_incumbent), TEST(picks_repeat),
+        TEST(wrong_result_is_thrown_out), TEST(illegal_and_failing), TEST(failing_incumbent),
+        TEST(dead_device), TEST(deadline_leaves_it_open), TEST(slow_ones_need_fewer_pairs),
+        TEST(interrupted), TEST(alone), TEST(outputs_near),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
