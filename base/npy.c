@@ -217,7 +217,7 @@ static void copy_fortran(Tensor *t, const char *src)
 
 static Tensor *read_mapped(Arena *a, Header *h, const FileMap *m)
 {
-    size_t data, bytes;
+    size_t data = 0, bytes = 0;
     if (!find_header(h, m, &data) || !parse_header(h))
         return NULL;
     if (!size_of(&h->shape, &bytes)) {
