@@ -25,3 +25,8 @@ void attr_print(StrBuf *b, const Attr *a);            /* ", axis=0" */
 
 /* weights.c: how an input-independent node is made from the model's parameters (name and buffer are the caller's). */
 PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n);
+
+/* accesses.c: every place where the group reads a value from memory, over its symbols (and r, r1 … inside reductions). */
+typedef struct { Node *node; Index at; Dim flat; } GroupAccess;
+typedef struct { GroupAccess *a; uint32_t n; } GroupAccesses;
+GroupAccesses group_accesses(Context *cx, const Group *g);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 const KernelKind *const kernel_kinds[] = {
-    &kind_row, &kind_pointwise, NULL,
+    &kind_row, &kind_full, &kind_column, &kind_scan, &kind_transpose, &kind_pointwise, NULL,
 };
 
 const KernelKind *kind_find(const char *name)
@@ -85,6 +85,19 @@ double group_seconds_memory(const KindProblem *p)
     double flops = (double)dim_typical(p->g->flops);
     double memory = bytes / p->m->copy_bandwidth, arithmetic = flops / p->m->flops_fma;
     return memory > arithmetic ? memory : arithmetic;
+}
+
+void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *mask)
+{
+    const Group *g = b->problem.g;
+    lower_mask(b->l, mask);
+    for (uint32_t i = 0; i < g->outputs.n; i++) {
+        const GroupOutput *o = &g->outputs.data[i];
+        Index at = group_at(b->k->cx->dims, g, &o->at, node_rank(o->node), coords);
+        KInst *v = lower_value(b->l, o->node, &at, lanes);
+        lower_store(b->l, b->out_buffer[i], o->node, &at, k_splat(b->k, v, lanes), mask);
+    }
+    lower_mask(b->l, NULL);
 }
 
 /* Butterfly within warps, then across the warps of a row through shared memory. Every thread of the row ends with the result. */

@@ -9,9 +9,6 @@ typedef struct KindProblem {
     const CodegenOptions *o;
 } KindProblem;
 
-/* Memory that a kernel needs beside its operands: partial results, or counters that are zero before and after it. */
-typedef struct { Dim bytes; bool counter; uint32_t buffer; } Scratch;
-
 /* A section of a kernel under construction: this group's part of the grid. */
 typedef struct KindBuild {
     KindProblem problem;
@@ -21,7 +18,9 @@ typedef struct KindBuild {
     Dim block;                      /* number of the block within the section, 0 <= block < grid */
     Dim thread;
     const uint32_t *out_buffer;     /* kernel buffer of each of the group's outputs */
-    Vec(Scratch) scratch;
+    /* Memory beside the operands: partial results, or (zeroed) counters that start at zero in every run. Returns a kernel buffer. */
+    uint32_t (*scratch)(void *arg, const char *name, DType t, Dim count, bool zeroed);
+    void *scratch_arg;
 } KindBuild;
 
 struct KernelKind {
@@ -40,7 +39,7 @@ struct KernelKind {
     bool (*call)(const KindProblem *p, const Schedule *s, PlanMatmul *out, uint32_t (*buffer_of)(void *arg, const Node *n), void *arg);
 };
 
-extern const KernelKind kind_pointwise, kind_row, kind_column, kind_scan, kind_transpose, kind_matmul, kind_library;
+extern const KernelKind kind_pointwise, kind_row, kind_column, kind_full, kind_scan, kind_transpose, kind_matmul, kind_smallm, kind_library;
 extern const KernelKind *const kernel_kinds[];          /* NULL-terminated, in order of preference */
 const KernelKind *kind_find(const char *name);
 
@@ -53,5 +52,13 @@ void  group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords);
 int64_t dim_typical(Dim d);                               /* a representative value for cost: the constant, or a middling one of the range */
 uint32_t group_widest_bytes(const Group *g);              /* largest element among full-size operands: decides vector width */
 double group_seconds_memory(const KindProblem *p);        /* bytes over copy bandwidth, L2-resident operands faster */
+/* Partial results of `split` blocks for the same outer elements meet in memory; the block that comes last combines them in order,
+ * so that the result does not depend on the schedule of blocks. `value[i]`: this thread's result of reduction i, `at` outer
+ * position `outer` (its first lane), for threads for which `leader` holds. Calls `finish` where the final values are known to
+ * the lowering (under the condition that this is the last block and a leader). counter: which counter the blocks share. */
+void split_finish(KindBuild *b, KInst *const *value, const Index *at, uint32_t lanes, Dim outer, Dim outer_count, Dim part, int64_t split,
+                  KInst *leader, Dim counter, Dim counters, void (*finish)(void *arg), void *arg);
+/* Stores all outputs of the group at domain coordinates `coords`. */
+void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *mask);
 /* Reduces `value` (scalar of each thread) over `width` neighbouring threads (a power of two); every thread gets the result. */
 KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t width);

@@ -88,7 +88,7 @@ static int by_first(const void *a, const void *b)
     return (x->buffer > y->buffer) - (x->buffer < y->buffer);
 }
 
-void memory_plan(Context *cx, Plan *plan, const uint32_t *first, const uint32_t *last, const bool *keep)
+void memory_plan(Context *cx, Plan *plan, const uint32_t *first, const uint32_t *last)
 {
     Piece *p = arena_new_array(cx->scratch, Piece, plan->buffers.n + 1);
     uint32_t n = 0;
@@ -99,7 +99,7 @@ void memory_plan(Context *cx, Plan *plan, const uint32_t *first, const uint32_t 
             continue;
         symbolic |= !dim_is_const(f->bytes);
         int64_t size = dim_is_const(f->bytes) ? (f->bytes->value + ALIGN - 1) / ALIGN * ALIGN : 0;
-        p[n++] = (Piece){i, keep[i] ? 0 : first[i], keep[i] ? UINT32_MAX : last[i], size, 0};
+        p[n++] = (Piece){i, first[i], last[i], size, 0};
     }
     if (symbolic) {
         qsort(p, n, sizeof *p, by_first);

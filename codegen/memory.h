@@ -3,5 +3,5 @@
 #include "runtime/plan.h"
 
 /* First and last step that touches each buffer must be in `first`, `last` (indexed by buffer; workspace buffers only).
- * `keep[i]`: never shares its bytes (counters). Sets offsets and plan->workspace_bytes. */
-void memory_plan(Context *cx, Plan *plan, const uint32_t *first, const uint32_t *last, const bool *keep);
+ * Sets offsets and plan->workspace_bytes. */
+void memory_plan(Context *cx, Plan *plan, const uint32_t *first, const uint32_t *last);

@@ -20,7 +20,6 @@ typedef struct Builder {
     Map *buffer_of;                    /* node -> plan buffer + 1 */
     Map *names;                        /* kernel names taken */
     Vec(Kernel *) kernels;
-    Vec(bool) keep;                    /* by buffer */
 } Builder;
 
 /* ---- schedules ------------------------------------------------------------------------------------------------------------- */
@@ -175,7 +174,6 @@ static uint32_t add_buffer(Builder *b, BufferKind kind, const char *name, const 
     memcpy(f.shape, t->shape.d, sizeof(Dim) * t->shape.rank);
     f.bytes = dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype));
     vec_push(b->cx->arena, &b->plan->buffers, f);
-    vec_push(b->a, &b->keep, false);
     return b->plan->buffers.n - 1;
 }
 
@@ -259,10 +257,28 @@ static uint32_t argument(Builder *b, Arguments *args, uint32_t plan_buffer, uint
     return (uint32_t)have - 1;
 }
 
+typedef struct { Builder *b; Arguments *args; } ScratchRequest;
+
+static uint32_t scratch(void *arg, const char *name, DType t, Dim count, bool zeroed)
+{
+    ScratchRequest *r = arg;
+    Builder *b = r->b;
+    Type type = {.dtype = t, .shape = {.rank = 1, .d = {count}}};
+    uint32_t f = add_buffer(b, BUF_WORKSPACE, name, &type, 0);
+    if (zeroed) {
+        Dim zero = dim_const(b->p, 0), bytes = b->plan->buffers.data[f].bytes;
+        PlanStep fill = {.kind = STEP_FILL, .label = str_intern(b->cx->strs, name), .to = f, .bytes = bytes, .bytes_read = zero,
+                         .bytes_written = bytes, .flops = zero};
+        vec_push(b->cx->arena, &b->plan->steps, fill);
+    }
+    return argument(b, r->args, f, ACCESS_READ | ACCESS_WRITE);
+}
+
 static bool build_section(Builder *b, Arguments *args, Group *g, Dim block)
 {
+    ScratchRequest request = {b, args};
     KindBuild kb = {.problem = problem_of(b->cx, g, b->o), .s = &g->schedule, .k = args->k, .block = block,
-                    .thread = args->k->thread};
+                    .thread = args->k->thread, .scratch = scratch, .scratch_arg = &request};
     kb.l = lower_new(args->k, b->a);
     for (uint32_t i = 0; i < g->inputs.n; i++)
         lower_buffer(kb.l, g->inputs.data[i], argument(b, args, buffer_of(b, g->inputs.data[i]), ACCESS_READ));
@@ -399,7 +415,7 @@ static void plan_memory(Builder *b)
             first[f] = i < first[f] ? i : first[f];
             last[f] = i;
         }
-    memory_plan(b->cx, plan, first, last, b->keep.data);
+    memory_plan(b->cx, plan, first, last);
 }
 
 static void attach(Builder *b, CodeKind kind, const char *arch, const void *bytes, size_t len, const char *emitter)

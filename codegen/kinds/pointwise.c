@@ -80,20 +80,12 @@ static uint32_t threads(const KindProblem *p, const Schedule *s)
 }
 
 /* All outputs at flat positions first + lane. */
-static void store_outputs(KindBuild *b, Dim first, uint32_t lanes, KInst *mask)
+static void store_at(KindBuild *b, Dim first, uint32_t lanes)
 {
     DimPool *p = b->k->cx->dims;
-    const Group *g = b->problem.g;
     Dim flat = lanes > 1 ? dim_add(p, first, kernel_lane(p, lanes)) : first;
-    Index coords = index_unflatten(p, &g->domain, flat);
-    lower_mask(b->l, mask);
-    for (uint32_t i = 0; i < g->outputs.n; i++) {
-        const GroupOutput *o = &g->outputs.data[i];
-        Index at = group_at(p, g, &o->at, node_rank(o->node), coords.d);
-        KInst *v = lower_value(b->l, o->node, &at, lanes);
-        lower_store(b->l, b->out_buffer[i], o->node, &at, k_splat(b->k, v, lanes), mask);
-    }
-    lower_mask(b->l, NULL);
+    Index coords = index_unflatten(p, &b->problem.g->domain, flat);
+    store_outputs_at(b, coords.d, lanes, NULL);
 }
 
 /* One vector at `first`; past the end element by element. */
@@ -102,20 +94,20 @@ static void vector_at(KindBuild *b, Dim first, uint32_t vec, Dim n)
     DimPool *p = b->k->cx->dims;
     Dim width = dim_const(p, vec);
     if (dim_lt(p, dim_add_const(p, first, vec - 1), n)) {
-        store_outputs(b, first, vec, NULL);
+        store_at(b, first, vec);
         return;
     }
     bool whole = dim_divides(p, width, n) && dim_divides(p, width, first);
     KInst *inside = k_if(b->k, k_test(b->k, whole ? first : dim_add_const(p, first, vec - 1), n, 1));
     lower_scope(b->l);
-    store_outputs(b, first, vec, NULL);
+    store_at(b, first, vec);
     lower_scope_end(b->l);
     if (!whole) {
         k_else(b->k, inside, NULL, 0);
         lower_scope(b->l);
         KInst *tail = k_loop(b->k, "e", first, dim_max(p, first, n), 1, NULL, 0, 1);
         lower_scope(b->l);
-        store_outputs(b, tail->var, 1, NULL);
+        store_at(b, tail->var, 1);
         lower_scope_end(b->l);
         k_loop_end(b->k, tail, NULL);
         lower_scope_end(b->l);
@@ -136,13 +128,13 @@ static bool build(KindBuild *b)
             whole = dim_sub(p, end, dim_mod(p, dim_sub(p, end, start), dim_const(p, vec)));
         lower_scope(b->l);
         KInst *loop = k_loop(b->k, "e", start, whole, vec, NULL, 0, 0);
-        store_outputs(b, loop->var, vec, NULL);
+        store_at(b, loop->var, vec);
         k_loop_end(b->k, loop, NULL);
         lower_scope_end(b->l);
         if (whole != end) {
             lower_scope(b->l);
             KInst *tail = k_loop(b->k, "e", whole, end, 1, NULL, 0, 1);
-            store_outputs(b, tail->var, 1, NULL);
+            store_at(b, tail->var, 1);
             k_loop_end(b->k, tail, NULL);
             lower_scope_end(b->l);
         }

@@ -236,14 +236,7 @@ static void store_item(Row *r, Dim item, Dim length)
     Dim at = position(r, item, length, &inside);
     KInst *mask = both(k, r->row_ok, inside);
     group_coords(r->p, r->g, r->outer, at, r->coords);
-    lower_mask(r->b->l, mask);
-    for (uint32_t i = 0; i < r->g->outputs.n; i++) {
-        const GroupOutput *o = &r->g->outputs.data[i];
-        Index where = group_at(r->p, r->g, &o->at, node_rank(o->node), r->coords);
-        KInst *v = lower_value(r->b->l, o->node, &where, (uint32_t)r->vec);
-        lower_store(r->b->l, r->b->out_buffer[i], o->node, &where, k_splat(k, v, (uint32_t)r->vec), mask);
-    }
-    lower_mask(r->b->l, NULL);
+    store_outputs_at(r->b, r->coords, (uint32_t)r->vec, mask);
 }
 
 static void store_row(Row *r)
@@ -252,13 +245,7 @@ static void store_row(Row *r)
     Dim length = group_row_count(r->p, r->g);
     if (dim_is(length, 1)) {                               /* one value a row: its first thread stores it */
         KInst *mask = both(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
-        lower_mask(r->b->l, mask);
-        for (uint32_t i = 0; i < r->g->outputs.n; i++) {
-            const GroupOutput *o = &r->g->outputs.data[i];
-            Index where = group_at(r->p, r->g, &o->at, node_rank(o->node), r->coords);
-            lower_store(r->b->l, r->b->out_buffer[i], o->node, &where, lower_value(r->b->l, o->node, &where, 1), mask);
-        }
-        lower_mask(r->b->l, NULL);
+        store_outputs_at(r->b, r->coords, 1, mask);
         return;
     }
     if (!r->loop) {
