@@ -61,7 +61,7 @@ static void ties_keep_the_incumbent(void **state)
         fake = fake_new(cx->arena, seed);
         o.seed = seed;
         candidates((double[]){10e-6, 10e-6, 9.95e-6, 10.02e-6}, 4);
-        fake->noise = 0.1;
+        fake->noise = 0.05;
         assert_true(search(4));
         assert_int_equal(r.winner, 0);
         assert_true(r.ratio.value == 1);
@@ -75,7 +75,7 @@ static void picks_repeat(void **state)
         fake = fake_new(cx->arena, seed);
         o.seed = seed;
         candidates((double[]){20e-6, 10e-6, 10e-6, 10e-6, 18e-6}, 5);
-        fake->noise = 0.08;
+        fake->noise = 0.05;
         assert_true(search(5));
         assert_int_equal(r.winner, 1);
     }
