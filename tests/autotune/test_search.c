@@ -60,7 +60,7 @@ static void ties_keep_the_incumbent(void **state)
     for (uint64_t seed = 0; seed < 20; seed++) {
         fake = fake_new(cx->arena, seed);
         o.seed = seed;
-        candidates((double[]){10e-6, 10e-6, 9.95e-6, 10.02e-6}, 4);
+        candidates((double[]){10e-6, 10e-6, 10e-6, 10.02e-6}, 4);
         fake->noise = 0.05;
         assert_true(search(4));
         assert_int_equal(r.winner, 0);
