@@ -1,0 +1,366 @@
+/* cli/job.c — see job.h. */
+#include "cli/job.h"
+#include "autotune/ceilings.h"
+#include "base/file.h"
+#include "codegen/emit/emit.h"
+#include <string.h>
+
+const char *workload_name(const Workload *w) { return w ? w->name : "generic"; }
+
+/* ---- device --------------------------------------------------------------------------------- */
+
+static const char *const host_archs[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+
+/* A host architecture by name; it also runs here when this machine has it. */
+static bool named_host(Job *j, const char *arch, Machine *m)
+{
+    size_t n = sizeof host_archs / sizeof host_archs[0];
+    bool known = false, runs = false;
+    for (size_t i = 0; i < n; i++) {
+        known |= !strcmp(arch, host_archs[i]);
+        runs |= !strcmp(host_arch(), host_archs[i]) && strcmp(arch, host_archs[i]) <= 0;
+    }
+    if (!known)
+        return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE,
+                          "known: x86-64-v2, x86-64-v3, x86-64-v4", "unknown architecture \"%s\"",
+                          arch);
+    *m = machine_cpu(j->cx);
+    m->arch = str_intern(j->cx->strs, arch);
+    m->vector_bytes = !strcmp(arch, "x86-64-v4") ? 64 : !strcmp(arch, "x86-64-v3") ? 32 : 16;
+    if (!tune_device_named(j->cx, m->name, m->arch, &j->device))
+        return false;
+    j->device.target = TARGET_CPU;
+    if (runs)
+        j->device.spec = str_intern(j->cx->strs, "cpu");
+    return true;
+}
+
+static bool resolve_device(Job *j, Machine *m)
+{
+    const Options *o = &j->cli->o;
+    const char *spec = o->device ? o->device : "auto";
+    if (!strcmp(spec, "sim"))
+        return diag_error(j->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE,
+                          "use --device cpu, or cuda where there is a GPU",
+                          "the simulator is not part of this version");
+    if (!strncmp(spec, "x86", 3))
+        return named_host(j, spec, m);
+    if (!strncmp(spec, "sm_", 3))
+        return machine_cuda(j->cx, spec, m) &&
+               tune_device_named(j->cx, m->name, m->arch, &j->device);
+    return tune_device(j->cx, spec, !o->no_library, &j->device) &&
+           machine_of(j->cx, &j->device, j->db, m);
+}
+
+bool job_can_run(Job *j, const char *what)
+{
+    if (j->device.spec)
+        return true;
+    return diag_error(
+        j->cx->diags, PAWL_EXIT_DEVICE, LOC_NONE, "--device cpu, or cuda where there is a GPU",
+        "%s is not a device of this machine: nothing can be %s on it", j->device.arch, what);
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+static bool known_pass(Job *j, const char *option, const char *name)
+{
+    uint32_t n;
+    const char *const *names = pipeline_pass_names(&n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    const char *near = str_nearest(name, names, n);
+    StrBuf b = strbuf_new(j->cx->arena);
+    strbuf_add(&b, near ? "did you mean " : "passes: ");
+    for (uint32_t i = 0; i < n && !near; i++)
+        strbuf_printf(&b, "%s%s", i ? ", " : "", names[i]);
+    if (near)
+        strbuf_printf(&b, "%s?", near);
+    return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, b.text,
+                      "%s: there is no pass \"%s\"", option, name);
+}
+
+static bool fill_passes(Job *j, PassOptions *p)
+{
+    const Options *o = &j->cli->o;
+    for (uint32_t i = 0; i < o->no_pass.n; i++)
+        if (!known_pass(j, "--no-pass", o->no_pass.data[i]))
+            return false;
+    if (o->dump_after && strcmp(o->dump_after, "all") &&
+        !known_pass(j, "--dump-after", o->dump_after))
+        return false;
+    if (o->dump_dir && !dir_make(j->cx->diags, o->dump_dir))
+        return false;
+    *p = (PassOptions){
+        .disabled = o->no_pass.data,
+        .n_disabled = o->no_pass.n,
+        .dump_after = o->dump_after,
+        .dump = j->cli->err,
+        .dump_dir = o->dump_dir,
+        .rules_dir = o->rules,
+        .disabled_rules = o->no_rule.data,
+        .n_disabled_rules = o->no_rule.n,
+        .verify = o->verify_passes,
+        .device = j->device.name,
+    };
+    return true;
+}
+
+static bool fill_options(Job *j, const Machine *m)
+{
+    const Options *o = &j->cli->o;
+    CodegenOptions *g = &j->options.codegen;
+    *g = (CodegenOptions){
+        .machine = *m,
+        .fuse = !o->no_fuse,
+        .use_library = m->target == TARGET_CUDA && m->has_library && !o->no_library,
+        .emitter = (Emitter)o->emitter,
+        .dump_dir = o->dump_dir,
+        .keep_source = o->emit.n > 0,
+    };
+    j->options.no_weights = true; /* made once for all plans: job_weights */
+    if (j->db)
+        g->schedules = db_schedules(j->cx, j->db, &j->device);
+    return fill_passes(j, &j->options.passes);
+}
+
+bool job_open_passes(Cli *c, Job *j)
+{
+    *j = (Job){.cli = c, .cx = context_new()};
+    j->pick_used = arena_new_array(j->cx->arena, bool, c->o.picks.n + 1);
+    bool ok = fill_passes(j, &j->options.passes);
+    j->options.passes.numerics = (Numerics){NUM_FP32, NUM_FP32, NUM_FP32, 0};
+    return ok;
+}
+
+static bool open_device(Job *j, DbMode mode)
+{
+    const Options *o = &j->cli->o;
+    if (!o->no_tuned)
+        j->db = db_open_or_memory(j->cx, db_default_path(j->cx->arena, o->db), mode);
+    Machine m;
+    return resolve_device(j, &m) && fill_options(j, &m);
+}
+
+bool job_measure_machine(Job *j)
+{
+    return machine_measured(j->cx, &j->device, j->db, false, &j->options.codegen.machine);
+}
+
+/* ---- task and workloads --------------------------------------------------------------------- */
+
+static bool fill_workloads(Job *j)
+{
+    const Options *o = &j->cli->o;
+    uint32_t n = o->workloads.n ? o->workloads.n : j->task->n_workloads;
+    j->workloads = arena_new_array(j->cx->arena, const Workload *, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (o->workloads.n) {
+            Workload *w = arena_new_of(j->cx->arena, Workload);
+            if (!task_workload_parse(j->task, o->workloads.data[i], w))
+                return false;
+            j->workloads[j->n_workloads++] = w;
+        } else {
+            j->workloads[j->n_workloads++] = &j->task->workloads[i];
+        }
+    }
+    return true;
+}
+
+bool job_open(Cli *c, const Arg *path, DbMode mode, Job *j)
+{
+    *j = (Job){.cli = c, .cx = context_new()};
+    j->pick_used = arena_new_array(j->cx->arena, bool, c->o.picks.n + 1);
+    bool ok = (j->task = task_load(j->cx, path->text)) != NULL;
+    if (ok) {
+        vec_push(c->cx->arena, &c->inputs, j->task->source);
+        if (c->o.seed >= 0)
+            j->task->seed = (uint64_t)c->o.seed;
+        ok = fill_workloads(j) && open_device(j, mode);
+    }
+    if (ok) {
+        j->options.passes.numerics = j->options.codegen.numerics = j->task->numerics;
+    } else {
+        cli_flush(c, j->cx);
+    }
+    return ok;
+}
+
+void job_close(Job *j)
+{
+    if (!j->cx)
+        return;
+    db_close(j->db);
+    cli_flush(j->cli, j->cx);
+    j->cli->inputs.n = 0; /* the task's text goes with its context */
+    context_free(j->cx);
+    j->cx = NULL;
+}
+
+bool dims_parse(Context *cx, const char *text, DimValue **values, uint32_t *n)
+{
+    char *copy = arena_strdup(cx->arena, text);
+    *values = arena_new_array(cx->arena, DimValue, strlen(text) + 1);
+    *n = 0;
+    for (char *p = copy, *next; p; p = next) {
+        char *comma = strchr(p, ','), *equals;
+        next = comma ? comma + 1 : NULL;
+        if (comma)
+            *comma = 0;
+        equals = strchr(p, '=');
+        DimValue *v = &(*values)[(*n)++];
+        if (equals)
+            *equals = 0;
+        if (!equals || !*p || !str_to_i64(equals + 1, &v->value) || v->value < 0)
+            return diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL,
+                              "dims are written as in B=1,S=512, not \"%s\"", text);
+        v->name = str_intern(cx->strs, p);
+    }
+    return true;
+}
+
+/* ---- choices -------------------------------------------------------------------------------- */
+
+/* --pick CHOICE=ALT: the choice's id or its rule's name, and the number of an alternative. */
+static bool pick_matches(const char *pick, const ChoiceInfo *choice)
+{
+    size_t n = strcspn(pick, "=");
+    return (strlen(choice->id) == n && !memcmp(choice->id, pick, n)) ||
+           (choice->rule && strlen(choice->rule) == n && !memcmp(choice->rule, pick, n));
+}
+
+static bool pick_alternative(Job *j, const char *pick, const ChoiceInfo *choice, ChoicePick *out)
+{
+    int64_t alternative;
+    const char *equals = strchr(pick, '=');
+    if (!equals || !str_to_i64(equals + 1, &alternative) || alternative < 0 ||
+        alternative >= choice->n_alternatives)
+        return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, "0 is the unrewritten form",
+                          "--pick %s: %s has the alternatives 0 to %u", pick, choice->id,
+                          choice->n_alternatives - 1);
+    *out = (ChoicePick){choice->id, (uint32_t)alternative};
+    return true;
+}
+
+static bool user_picks(Job *j, const ChoiceInfo *list, uint32_t n, ChoicePick *picks,
+                       uint32_t *n_picks)
+{
+    const Texts *wanted = &j->cli->o.picks;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < wanted->n; k++) {
+            ChoicePick p;
+            if (!pick_matches(wanted->data[k], &list[i]))
+                continue;
+            if (!pick_alternative(j, wanted->data[k], &list[i], &p))
+                return false;
+            j->pick_used[k] = true;
+            uint32_t at = 0;
+            while (at < *n_picks && picks[at].id != p.id)
+                at++;
+            picks[at] = p;
+            *n_picks += at == *n_picks;
+        }
+    return true;
+}
+
+bool job_picks(Job *j, const Graph *g, ChoicePick **picks, uint32_t *n)
+{
+    uint32_t n_choices;
+    ChoiceInfo *list = choices_list(g, j->cx->arena, &n_choices);
+    *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + 1);
+    *n = 0;
+    return user_picks(j, list, n_choices, *picks, n);
+}
+
+bool job_decide(Job *j, const Workload *w, CompileOptions *o, PlanDecision **evidence, uint32_t *n)
+{
+    *o = j->options;
+    *n = 0;
+    if (!j->db && !j->cli->o.picks.n)
+        return true;
+    Graph *g = graph_specialise(j->task->graph, w ? w->values : NULL, w ? w->n : 0);
+    PassOptions quiet = o->passes;
+    quiet.dump_after = quiet.dump_dir = NULL;
+    if (!g || !pipeline_run(g, &quiet, NULL))
+        return false;
+    uint32_t n_choices, n_known = 0, n_picks;
+    ChoiceInfo *list = choices_list(g, j->cx->arena, &n_choices);
+    ChoicePick *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + 1);
+    if (j->db && n_choices) {
+        ChoicePick *known = choices_from_db(j->cx, j->db, &j->device, g, &n_known, evidence);
+        for (uint32_t i = 0; i < n_known && i < n_choices; i++)
+            picks[i] = known[i];
+        *n = n_known;
+    }
+    n_picks = n_known;
+    if (!user_picks(j, list, n_choices, picks, &n_picks))
+        return false;
+    o->picks = picks;
+    o->n_picks = n_picks;
+    return true;
+}
+
+bool job_check_picks(Job *j)
+{
+    for (uint32_t k = 0; k < j->cli->o.picks.n; k++)
+        if (!j->pick_used[k])
+            return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE,
+                              "`pawl explain TASK` lists the choices",
+                              "--pick %s: there is no such choice", j->cli->o.picks.data[k]);
+    return true;
+}
+
+/* ---- compiling ------------------------------------------------------------------------------ */
+
+/* What the database knows of a choice becomes part of the plan, unless the user took something else. */
+static void add_evidence(Plan *p, const PlanDecision *evidence, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < p->decisions.n; k++) {
+            PlanDecision *d = &p->decisions.data[k];
+            if (!strcmp(d->choice, evidence[i].choice) && !strcmp(d->picked, evidence[i].picked))
+                d->evidence = evidence[i].evidence;
+        }
+}
+
+bool job_compile(Job *j, const Workload *w, Compiled *out)
+{
+    CompileOptions o;
+    PlanDecision *evidence = NULL;
+    uint32_t n;
+    if (!job_decide(j, w, &o, &evidence, &n) || !compile_workload(j->cx, j->task, w, &o, out))
+        return false;
+    add_evidence(out->plan, evidence, n);
+    return true;
+}
+
+bool job_weights(Job *j, Compiled *list, uint32_t n)
+{
+    Plan **plans = arena_new_array(j->cx->arena, Plan *, n);
+    for (uint32_t i = 0; i < n; i++)
+        plans[i] = list[i].plan;
+    double start = clock_seconds();
+    if (!weights_materialise(j->cx, plans, n, j->task))
+        return false;
+    if (n)
+        list[0].seconds_weights = clock_seconds() - start;
+    return true;
+}
+
+char *plan_summary(Arena *a, const Plan *p)
+{
+    uint32_t launches = 0, calls = 0, others = 0;
+    for (uint32_t i = 0; i < p->steps.n; i++) {
+        launches += p->steps.data[i].kind == STEP_LAUNCH;
+        calls += p->steps.data[i].kind == STEP_MATMUL;
+        others += p->steps.data[i].kind == STEP_COPY || p->steps.data[i].kind == STEP_FILL;
+    }
+    StrBuf b = strbuf_new(a);
+    strbuf_printf(&b, "%u kernel%s", launches, launches == 1 ? "" : "s");
+    if (calls)
+        strbuf_printf(&b, ", %u library call%s", calls, calls == 1 ? "" : "s");
+    if (others)
+        strbuf_printf(&b, ", %u cop%s", others, others == 1 ? "y" : "ies");
+    return b.text;
+}
