@@ -89,9 +89,9 @@ bool    node_literal(const Node *n, double *v);                  /* literal, see
 static inline bool node_is_const(const Node *n, double *v) { return node_literal(n, v); }
 
 typedef struct {                                    /* what the task says about an input or param */
-    Node *node; Str name; Dist dist; bool is_mutable;
+    Node *node; Str name; Dist dist; bool dist_stated, is_mutable;
     const char *file;                               /* safetensors file, or NULL: seeded */
-    int64_t live_lo, live_hi;                       /* integer inputs: declared range of values, for gather bounds; 0, 0: unknown */
+    int64_t live_lo, live_hi;                       /* integer inputs: range of values, hi excluded, for gather bounds; 0, 0: unknown */
 } GraphInput;
 
 typedef struct { Str name; Node *node; } GraphOutput;

@@ -305,6 +305,7 @@ bool text_declare(Graph *g, const TextScope *s, Op op, Str name, const TextDecl 
     GraphInput *in = &vec_last(&g->inputs);
     if (decl->dist && !text_dist(s, decl->dist, t.dtype, &in->dist))
         return false;
+    in->dist_stated = decl->dist != NULL;
     if (decl->dist && in->dist.kind == DIST_RANDINT && !dtype_is_float(t.dtype)) {
         in->live_lo = (int64_t)in->dist.a;
         in->live_hi = (int64_t)in->dist.b;
