@@ -8,6 +8,8 @@
 #include "base/vec.h"
 #include <yaml.h>
 
+enum { DEEPEST = 200 };            /* libyaml takes quadratic time on deep nests */
+
 typedef Vec(YamlNode *) NodeList;
 
 /* A collection under construction. */
@@ -27,7 +29,7 @@ typedef struct {
     size_t        cursor_index, cursor_byte;
     Frame        *top;
     YamlNode     *root;
-    uint32_t      documents;
+    uint32_t      documents, depth;
 } Builder;
 
 /* ---- places ---- */
@@ -172,6 +174,8 @@ static bool on_start(Builder *b, const yaml_event_t *e, YamlKind kind)
     if (!check_plain(b, e, map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor,
                      map ? e->data.mapping_start.tag : e->data.sequence_start.tag))
         return false;
+    if (b->depth++ == DEEPEST)
+        return refuse(b, loc_of(b, e), NULL, "nested too deeply");
     Frame *f = arena_new_of(b->arena, Frame);
     f->node = node_new(b, kind, e);
     f->seen = map ? map_new(b->arena) : NULL;
@@ -189,6 +193,7 @@ static void on_end(Builder *b)
     f->node->keys = f->keys.data;
     f->node->n = f->items.n;
     b->top = f->outer;
+    b->depth--;
 }
 
 static bool on_event(Builder *b, const yaml_event_t *e)
