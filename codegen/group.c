@@ -420,13 +420,15 @@ static void read_by(Former *f, Node *n)
 
 static bool store_in_reader(Former *f, Node *n, uint32_t n_visits)
 {
-    if (n_visits != 1 || !f->o->fuse)
+    if (n_visits != 1 || !f->o->fuse || op_class(n->op) == CLASS_CONTRACT || op_class(n->op) == CLASS_REDUCE)
         return false;
     Visit *v = &f->visits[n->id].data[0];
-    if (v->n_at != 1 || v->b->g->matmul || refused(f, v->b, n, v) || op_class(n->op) == CLASS_CONTRACT ||
-        op_class(n->op) == CLASS_REDUCE || !one_to_one(v->b->g, n, &v->at[0]) || reads_from(f, v->b, n))
+    uint32_t k = 0;
+    while (k < v->n_at && !one_to_one(v->b->g, n, &v->at[k]))
+        k++;
+    if (k == v->n_at || v->b->g->matmul || refused(f, v->b, n, v) || reads_from(f, v->b, n))
         return false;
-    vec_push(f->cx->arena, &v->b->g->outputs, ((GroupOutput){n, v->at[0]}));
+    vec_push(f->cx->arena, &v->b->g->outputs, ((GroupOutput){n, v->at[k]}));
     f->home[n->id] = v->b;
     join(f, v->b, n, v);
     return true;

@@ -121,7 +121,7 @@ static void check_access(Verify *v, const KInst *n, DType t, uint32_t lanes, con
     check(v, n, !value || value->type.dtype == t, "the stored value has another type than the buffer");
     check(v, n, !mask || (mask->type.dtype == DT_BOOL && (mask->type.lanes == 1 || mask->type.lanes == lanes)),
           "the mask is neither one bool nor one a lane");
-    check(v, n, !count || mask || v->divergent || n->index->lo == INT64_MIN || count->hi == INT64_MAX ||
+    check(v, n, !count || count->hi == 0 || mask || v->divergent || n->index->lo == INT64_MIN || count->hi == INT64_MAX ||
                 n->index->lo < count->hi, "the index is past the end of the buffer");
     check(v, n, n->index->hi >= 0, "the index is negative");
 }

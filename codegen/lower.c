@@ -15,6 +15,7 @@ struct Lower {
     Vec(uint64_t) log;                   /* hashes in order of insertion, for scopes */
     Vec(uint32_t) scopes;                /* log length at each scope's start */
     KInst *mask;
+    KInst *any_of, *any;                 /* `any`: some lane of the vector mask `any_of` is set */
 };
 
 Lower *lower_new(Kernel *k, Arena *a)
@@ -65,11 +66,16 @@ void lower_know(Lower *l, const Node *n, const Index *at, KInst *value)
     remember(l, n, at, NULL, 0, value);              /* lanes 0: for any width and mask */
 }
 
-void lower_scope(Lower *l) { vec_push(l->arena, &l->scopes, l->log.n); }
+void lower_scope(Lower *l)
+{
+    vec_push(l->arena, &l->scopes, l->log.n);
+    l->any_of = NULL;
+}
 
 void lower_scope_end(Lower *l)
 {
     uint32_t start = vec_pop(&l->scopes);
+    l->any_of = NULL;
     while (l->log.n > start) {
         uint64_t h = vec_pop(&l->log);
         Known *e = (Known *)(uintptr_t)map_get(l->known, h, 0);
@@ -164,6 +170,8 @@ static bool is_false(const KInst *c) { return c->kind == K_CONST && !c->i; }
 static KInst *lower_in_range(Lower *l, const InRange *r, uint32_t lanes)
 {
     KInst *below_lo = lower_below(l, r->value, r->lo, lanes), *below_hi = lower_below(l, r->value, r->hi, lanes);
+    if (is_true(below_lo) || is_false(below_hi))
+        return k_const(l->k, (KType){DT_BOOL, 1}, 0);
     KInst *from = is_false(below_lo) ? NULL : k_op(l->k, OP_NOT, DT_BOOL, &below_lo, 1);
     KInst *c = both(l->k, from, is_true(below_hi) ? NULL : below_hi);
     return c;
@@ -389,9 +397,25 @@ static KInst *lower_fresh(Lower *l, const Node *n, const Index *at, uint32_t lan
     return NULL;
 }
 
+/* One value for all lanes is wanted where any lane is. */
+static KInst *lower_uniform(Lower *l, const Node *n, const Index *at)
+{
+    KInst *vector = l->mask;
+    if (l->any_of != vector) {
+        l->any_of = vector;
+        l->any = k_lane_reduce(l->k, OP_OR, vector);
+    }
+    l->mask = l->any;
+    KInst *v = lower_value(l, n, at, 1);
+    l->mask = vector;
+    return v;
+}
+
 KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes)
 {
     lanes = needed_lanes(l, n, at, lanes);
+    if (lanes == 1 && l->mask && l->mask->type.lanes > 1)
+        return lower_uniform(l, n, at);
     KInst *v = recall(l, n, at, NULL, 0);
     if (!v)
         v = recall(l, n, at, l->mask, lanes);

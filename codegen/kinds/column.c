@@ -4,6 +4,8 @@
  * Schedule: tx, ty (threads across and along), vec (columns a thread), split. */
 #include "codegen/kind.h"
 
+enum { RUN = 128 };
+
 static bool accepts(const KindProblem *p, const char **why_not)
 {
     const Group *g = p->g;
@@ -50,6 +52,8 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     if (p->m->target == TARGET_CPU) {
         int64_t vec = o >= 16 ? 16 : 1;
         add(out, &n, max, 1, 1, vec, 1);
+        while (vec > 1 && !dim_divides(d, dim_const(d, vec), outer))
+            vec /= 2;                                          /* a split needs whole vectors */
         add(out, &n, max, 1, 1, vec, r >= 4096 ? p->m->units * 2 : 1);
         return n;
     }
@@ -104,21 +108,26 @@ static void finish(void *arg)
     store_outputs_at(f->b, f->coords, f->vec, f->mask);
 }
 
-/* Rows [from, to) in steps of ty, four at a time into independent accumulators. */
+/* Rows from, from + step, … below `to`, in runs of RUN rows whose sums are added up: short chains of additions keep rounding small. */
 static void walk_rows(KindBuild *b, Dim from, Dim to, int64_t step, const Index *at, uint32_t vec, KInst *inside, KInst **acc)
 {
     Kernel *k = b->k;
+    DimPool *p = k->cx->dims;
     const Group *g = b->problem.g;
     uint32_t n = g->reduces.n;
-    KInst *next[16];
+    KInst *next[16], *start[16];
     for (uint32_t i = 0; i < n; i++)
         acc[i] = reduce_start(k, g->reduces.data[i].node, vec);
     lower_scope(b->l);
-    KInst *loop = k_loop(k, "r", from, to, step, acc, n, 4);
+    KInst *runs = k_loop(k, "run", from, to, step * RUN, acc, n, 1);
+    for (uint32_t i = 0; i < n; i++)
+        start[i] = reduce_start(k, g->reduces.data[i].node, vec);
+    lower_scope(b->l);
+    KInst *loop = k_loop(k, "r", runs->var, dim_min(p, dim_add_const(p, runs->var, step * RUN), to), step, start, n, 4);
     lower_mask(b->l, inside);
     for (uint32_t i = 0; i < n; i++) {
         const Node *node = g->reduces.data[i].node;
-        Index in = index_reduced(k->cx->dims, node, &at[i], loop->var);
+        Index in = index_reduced(p, node, &at[i], loop->var);
         KInst *v = k_splat(k, lower_value(b->l, node->in[0], &in, vec), vec);
         next[i] = reduce_combine(k, node, k_carry(k, loop, i), v);
     }
@@ -126,7 +135,11 @@ static void walk_rows(KindBuild *b, Dim from, Dim to, int64_t step, const Index 
     k_loop_end(k, loop, next);
     lower_scope_end(b->l);
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = k_result(k, loop, i);
+        next[i] = reduce_combine(k, g->reduces.data[i].node, k_carry(k, runs, i), k_result(k, loop, i));
+    k_loop_end(k, runs, next);
+    lower_scope_end(b->l);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = k_result(k, runs, i);
 }
 
 /* Sums over ty in shared memory: the threads with ty = 0 end with the result. */

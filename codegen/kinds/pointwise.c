@@ -2,6 +2,7 @@
  * (reductions and products inside are serial loops then).
  *
  * Schedule: threads, vec (lanes), items (vectors a thread, a block's width apart); on the host `chunk` elements a block. */
+#include "codegen/group.h"
 #include "codegen/kind.h"
 
 static bool accepts(const KindProblem *p, const char **why_not)
@@ -59,6 +60,18 @@ static double cost(const KindProblem *p, const Schedule *s)
         if (threads < resident / 4)
             seconds *= 1.05;                                    /* too little in flight to hide latency */
     }
+    /* reductions and products inside are serial loops, run again for every element */
+    double again = 0, elements = (double)dim_typical(count(p));
+    for (uint32_t i = 0; i < p->g->nodes.n; i++) {
+        const Node *n = p->g->nodes.data[i];
+        Dim k = NULL, unused;
+        if (op_class(n->op) == CLASS_REDUCE)
+            k = reduced_count(p->cx->dims, n);
+        else if (n->op == OP_MATMUL)
+            matmul_extents(p->cx->dims, n, &unused, &unused, &k, &unused);
+        again += k ? 4 * elements * (double)dim_typical(k) : 0;
+    }
+    seconds += again / p->m->flops_fma;
     return seconds + p->m->launch_seconds;
 }
 

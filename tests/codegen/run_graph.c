@@ -1,0 +1,118 @@
+#include "tests/codegen/run_graph.h"
+#include "codegen/weights.h"
+#include "ir/eval.h"
+#include "ir/text.h"
+#include "runtime/executor.h"
+
+#include <stdio.h>
+
+static Tensor *input_tensor(Context *cx, const GraphInput *in, uint64_t seed)
+{
+    const Shape *s = &in->node->type.shape;
+    int64_t dims[MAX_RANK];
+    for (uint32_t i = 0; i < s->rank; i++)
+        dims[i] = s->d[i]->value;
+    Tensor *t = tensor_new(cx->arena, in->node->type.dtype, (int)s->rank, dims);
+    philox_fill(t->dtype, t->data, 0, tensor_count(t), philox_key(seed, in->name), in->dist);
+    return t;
+}
+
+typedef struct { Context *cx; const CodegenOptions *o; uint32_t rank; } Nth;
+
+static bool nth_schedule(void *arg, const Group *g, Schedule *out)
+{
+    Nth *n = arg;
+    uint32_t count;
+    Schedule *space = group_space(n->cx, g, n->o, n->cx->scratch, &count);
+    if (!count)
+        return false;
+    *out = space[n->rank % count];
+    return true;
+}
+
+static bool set_weights(Context *cx, Plan *p, const Graph *g, Tensor *const *in)
+{
+    for (uint32_t i = 0; i < p->weights.n; i++) {
+        PlanWeight *w = &p->weights.data[i];
+        const Tensor **params = arena_new_array(cx->arena, const Tensor *, w->n_params + 1);
+        for (uint32_t k = 0; k < w->n_params; k++)
+            for (uint32_t j = 0; j < g->inputs.n; j++)
+                if (g->inputs.data[j].name == w->params[k])
+                    params[k] = in[j];
+        Tensor *made = arena_new_of(cx->arena, Tensor);
+        if (!w->recipe && !w->data)
+            w->data = params[0];
+        else if (w->recipe && weight_fold(cx->arena, cx->diags, w->recipe, w->params, params, w->n_params, made))
+            w->data = made;
+        if (!w->data)
+            return false;
+    }
+    return true;
+}
+
+static bool execute(Context *cx, Plan *p, const Graph *g, Tensor *const *in, Tensor **out)
+{
+    pawl_session_options so = {.size = sizeof so, .device = "cpu", .threads = 2};
+    Executor *e = executor_cpu.open(cx, p, &so);
+    if (!e)
+        return false;
+    void *inputs[64], *outputs[64];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (g->inputs.data[i].node->op == OP_INPUT)
+            inputs[n++] = in[i]->data;
+    for (uint32_t i = 0; i < g->outputs.n; i++) {
+        const Shape *s = &g->outputs.data[i].node->type.shape;
+        int64_t dims[MAX_RANK];
+        for (uint32_t d = 0; d < s->rank; d++)
+            dims[d] = s->d[d]->value;
+        out[i] = tensor_new(cx->arena, g->outputs.data[i].node->type.dtype, (int)s->rank, dims);
+        memset(out[i]->data, 0xff, tensor_bytes(out[i]));              /* poison: NaN, or -1 */
+        outputs[i] = out[i]->data;
+    }
+    bool ok = executor_cpu.run(e, inputs, outputs, NULL, NULL, cx->diags);
+    executor_cpu.close(e);
+    return ok;
+}
+
+static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t seed, Plan **plan)
+{
+    Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text));
+    if (!g)
+        return false;
+    CodegenOptions co = {.machine = machine_cpu(cx), .fuse = o->fuse};
+    Nth nth = {cx, &co, o->schedule};
+    if (o->schedule)
+        co.schedules = (ScheduleSource){nth_schedule, &nth};
+    Tensor *in[64], *out[64];
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        in[i] = input_tensor(cx, &g->inputs.data[i], seed);
+    *plan = codegen_plan(cx, g, NULL, &co);
+    if (!*plan || !set_weights(cx, *plan, g, in) || !execute(cx, *plan, g, in, out))
+        return false;
+    VerifyReport r;
+    if (!verify_outputs(NULL, g, in, out, seed, cx->arena, &r))
+        return false;
+    for (uint32_t i = 0; i < r.n; i++)
+        if (!r.out[i].pass)
+            fprintf(stderr, "output %s: %s\n", g->outputs.data[i].name, verdict_text(cx->arena, &r.out[i]));
+    return r.pass;
+}
+
+bool run_graph(const char *text, const RunOptions *o, uint64_t seed)
+{
+    Context *cx = context_new();
+    Plan *plan = NULL;
+    bool ok = check(cx, text, o, seed, &plan);
+    if (!ok) {
+        diags_print(cx->diags, stderr, false);
+        fprintf(stderr, "fuse=%d schedule=%u\n%s\n", o->fuse, o->schedule, text);
+        if (plan) {
+            StrBuf b = strbuf_new(cx->arena);
+            plan_print(&b, plan);
+            fprintf(stderr, "%s\n", b.text);
+        }
+    }
+    context_free(cx);
+    return ok;
+}

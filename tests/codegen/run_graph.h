@@ -1,0 +1,8 @@
+/* tests/codegen/run_graph.h — graph text through grouping, kernels and the CPU executor, held against the evaluator. */
+#pragma once
+#include "codegen/codegen.h"
+
+typedef struct { bool fuse; uint32_t schedule; /* every group takes the schedule of this rank in its space (modulo its size) */ } RunOptions;
+
+/* True when every output passes the acceptance rule; otherwise the reason is printed with the graph and the plan. */
+bool run_graph(const char *text, const RunOptions *o, uint64_t seed);
