@@ -1,0 +1,460 @@
+/* autotune/measure_device.c — the Measurer of real devices: rotated buffers filled with random data, warm-up, batches, comparison
+ * of outputs.
+ *
+ * Cold caches: every call takes the next of several sets of inputs and outputs, so many that a set has left the last cache when its
+ * turn comes again. Weights lie inside the executor and do not rotate: a plan with weights of some size has caches emptied before
+ * each call instead. Calls below `min_window` are timed in batches over the rotated sets. */
+#include "autotune/measure_device.h"
+#include "base/file.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SETS = 256, MAX_CALLS = 64, POOL_ELEMENTS = 1000003, CHECKED_ELEMENTS = 1 << 20 };
+
+typedef struct { DType dtype; Dist dist; void *data; } RandomPool;
+
+typedef struct {
+    Measurer base;
+    TuneDevice device;
+    const ExecutorOps *ops;
+    const DeviceTimerOps *timer_ops;
+    Context *cx;                        /* of the device: its diagnostics */
+    ExecDevice *v;                      /* NULL until the first session */
+    DeviceTimer *timer;
+    Vec(RandomPool) pools;              /* a million values of each distribution; tensors repeat them */
+} DeviceMeasurer;
+
+typedef struct { void **in, **out; } BufferSet;
+
+struct MeasureSession {
+    DeviceMeasurer *m;
+    Arena *arena;
+    Context *cx;                        /* items[0]'s: where the session reports */
+    MeasureItem *items;
+    uint32_t n;
+    MeasureOptions o;
+    Executor **executors;
+    uint32_t *calls;                    /* in a window, of each item */
+    const Plan *shape;                  /* any plan of the session: all have the same inputs and outputs */
+    BufferSet *sets;
+    uint32_t n_sets, next_set;
+    bool flush;
+    double enqueue;                     /* host seconds of one launch */
+    Tensor **want;                      /* the incumbent's outputs of set 0, once known */
+    bool *poisoned;                     /* item was checked with poisoned outputs */
+    uint64_t random;
+    const uint32_t *order;              /* of the run at hand */
+    uint32_t failed;                    /* item that failed in it, or UINT32_MAX */
+};
+
+static int64_t size_of(Dim d)
+{
+    int64_t v = 0;
+    Str missing;
+    bool known = dim_eval(d, NULL, 0, &v, &missing);
+    pawl_assert(known, "measured plans have no free dims");
+    return v;
+}
+
+static const PlanBuffer *input_of(const Plan *p, uint32_t i) { return &p->buffers.data[i]; }
+static const PlanBuffer *output_of(const Plan *p, uint32_t i) { return &p->buffers.data[p->n_inputs + i]; }
+
+/* The first error of a context as a candidate's outcome; the context is clean afterwards. */
+static const char *outcome_from(MeasureSession *s, Context *cx, const char *what)
+{
+    const char *text = "no reason given";
+    for (uint32_t i = 0; i < diags_count(cx->diags); i++)
+        if (diags_at(cx->diags, i)->level == DIAG_ERROR) {
+            text = diags_at(cx->diags, i)->text;
+            break;
+        }
+    (void)s;
+    text = arena_printf(cx->arena, "%s: %s", what, text);
+    diags_clear(cx->diags);
+    return text;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static bool dist_equal(Dist a, Dist b) { return a.kind == b.kind && a.a == b.a && a.b == b.b; }
+
+static const void *random_values(DeviceMeasurer *m, DType t, Dist dist)
+{
+    vec_foreach(RandomPool, p, &m->pools)
+        if (p->dtype == t && dist_equal(p->dist, dist))
+            return p->data;
+    RandomPool fresh = {t, dist, arena_alloc(m->cx->arena, (size_t)dtype_bytes(t) * POOL_ELEMENTS)};
+    philox_fill(t, fresh.data, 0, POOL_ELEMENTS, philox_key(m->pools.n, "measure"), dist);
+    vec_push(m->cx->arena, &m->pools, fresh);
+    return fresh.data;
+}
+
+static Dist default_dist(DType t)
+{
+    if (dtype_is_float(t))
+        return (Dist){DIST_NORMAL, 0, 1};
+    return t == DT_BOOL ? (Dist){DIST_UNIFORM, 0, 1} : (Dist){DIST_CONSTANT, 0, 0};
+}
+
+static bool fill_input(MeasureSession *s, void *to, uint32_t input)
+{
+    DeviceMeasurer *m = s->m;
+    const PlanBuffer *b = input_of(s->shape, input);
+    Dist dist = s->o.dists ? s->o.dists[input] : default_dist(b->dtype);
+    const void *values = random_values(m, b->dtype, dist);
+    size_t bytes = (size_t)size_of(b->bytes), chunk = (size_t)dtype_bytes(b->dtype) * POOL_ELEMENTS;
+
+    for (size_t at = 0; at < bytes; at += chunk) {
+        size_t n = bytes - at < chunk ? bytes - at : chunk;
+        if (!m->ops->upload(m->v, (char *)to + at, values, n, m->timer_ops->stream(m->timer), s->cx->diags))
+            return false;
+    }
+    return true;
+}
+
+static bool copy_bytes(MeasureSession *s, void *to, const void *from, size_t bytes)
+{
+    uint32_t element = bytes % 16 == 0 ? 16 : 1;
+    StridedCopy c = {.from = from, .to = to, .element = element, .rank = 1,
+                     .shape = {(int64_t)(bytes / element)}, .from_strides = {1}, .to_strides = {1}};
+    DeviceMeasurer *m = s->m;
+    return bytes == 0 || m->ops->copy(m->v, &c, m->timer_ops->stream(m->timer), s->cx->diags);
+}
+
+static void release_set(MeasureSession *s, BufferSet *set)
+{
+    for (uint32_t i = 0; set->in && i < s->shape->n_inputs; i++)
+        if (set->in[i])
+            s->m->ops->release(s->m->v, set->in[i]);
+    for (uint32_t i = 0; set->out && i < s->shape->n_outputs; i++)
+        if (set->out[i])
+            s->m->ops->release(s->m->v, set->out[i]);
+    *set = (BufferSet){0};
+}
+
+static bool make_set(MeasureSession *s, BufferSet *set)
+{
+    DeviceMeasurer *m = s->m;
+    const BufferSet *first = set == s->sets ? NULL : s->sets;
+
+    set->in = arena_new_array(s->arena, void *, s->shape->n_inputs + 1);
+    set->out = arena_new_array(s->arena, void *, s->shape->n_outputs + 1);
+    for (uint32_t i = 0; i < s->shape->n_inputs; i++) {
+        size_t bytes = (size_t)size_of(input_of(s->shape, i)->bytes);
+        set->in[i] = m->ops->alloc(m->v, bytes, s->cx->diags);
+        if (!set->in[i] ||
+            !(first ? copy_bytes(s, set->in[i], first->in[i], bytes) : fill_input(s, set->in[i], i)))
+            return false;
+    }
+    for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
+        set->out[i] = m->ops->alloc(m->v, (size_t)size_of(output_of(s->shape, i)->bytes), s->cx->diags);
+        if (!set->out[i])
+            return false;
+    }
+    return true;
+}
+
+static double weight_bytes(const Plan *p)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < p->weights.n; i++)
+        sum += (double)size_of(p->buffers.data[p->weights.data[i].buffer].bytes);
+    return sum;
+}
+
+/* As many sets as it takes to leave the cache; fewer where memory ends, and then with a flush. */
+static bool make_sets(MeasureSession *s)
+{
+    DeviceMeasurer *m = s->m;
+    double cache = m->timer_ops->cache_bytes(m->timer), bytes = 0;
+
+    for (uint32_t i = 0; i < s->shape->n_inputs + s->shape->n_outputs; i++)
+        bytes += (double)size_of(s->shape->buffers.data[i].bytes);
+    double want = ceil(2 * cache / fmax(bytes, 4096)) + 1;
+    double most = fmax(2, floor(m->timer_ops->max_bytes / fmax(bytes, 1)));
+    uint32_t n = (uint32_t)fmin(fmin(want, most), MAX_SETS);
+
+    s->flush = weight_bytes(s->shape) > cache / 32 || (n < want && n * bytes < 2 * cache);
+    if (s->flush && n > 2)
+        n = 2;
+    s->sets = arena_new_array(s->arena, BufferSet, n);
+    for (s->n_sets = 0; s->n_sets < n; s->n_sets++)
+        if (!make_set(s, &s->sets[s->n_sets])) {
+            release_set(s, &s->sets[s->n_sets]);
+            break;
+        }
+    if (s->n_sets == 0)
+        return false;
+    if (s->n_sets < n) {
+        diags_clear(s->cx->diags);
+        s->flush = true;
+    }
+    return true;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static bool call_once(MeasureSession *s, uint32_t item, const BufferSet *set)
+{
+    DeviceMeasurer *m = s->m;
+    MeasureItem *it = &s->items[item];
+
+    if (it->outcome)
+        return true;
+    if (m->ops->run(s->executors[item], set->in, set->out, NULL, m->timer_ops->stream(m->timer), it->cx->diags))
+        return true;
+    it->outcome = outcome_from(s, it->cx, "launch failed");
+    return false;
+}
+
+static const BufferSet *next_set(MeasureSession *s)
+{
+    const BufferSet *set = &s->sets[s->next_set];
+    s->next_set = (s->next_set + 1) % s->n_sets;
+    return set;
+}
+
+static bool window(void *arg, uint32_t e)
+{
+    MeasureSession *s = arg;
+    uint32_t item = s->order[e];
+
+    for (uint32_t i = 0; i < s->calls[item]; i++)
+        if (!call_once(s, item, next_set(s))) {
+            s->failed = item;
+            return false;
+        }
+    return true;
+}
+
+static bool run_windows(MeasureSession *s, const uint32_t *order, uint32_t n, double *seconds)
+{
+    DeviceMeasurer *m = s->m;
+    uint32_t *launches = arena_new_array(s->arena, uint32_t, n);
+
+    s->order = order;
+    for (;;) {
+        s->failed = UINT32_MAX;
+        for (uint32_t e = 0; e < n; e++)
+            launches[e] = s->items[order[e]].outcome ? 0 : s->calls[order[e]];
+        if (m->timer_ops->windows(m->timer, n, launches, s->enqueue, s->flush, window, s, seconds, s->cx->diags))
+            break;
+        if (s->failed == UINT32_MAX)
+            return false;              /* not an item: the device itself */
+    }
+    for (uint32_t e = 0; e < n; e++)
+        seconds[e] = s->items[order[e]].outcome ? NAN : seconds[e] / s->calls[order[e]];
+    return true;
+}
+
+static bool synchronize(MeasureSession *s, Diags *d)
+{
+    return s->m->ops->synchronize(s->m->v, s->m->timer_ops->stream(s->m->timer), d);
+}
+
+/* Twice to load what loads lazily, then three single windows to size the batches. */
+static bool warm_up(MeasureSession *s)
+{
+    DeviceMeasurer *m = s->m;
+    uint32_t order[3];
+    double seconds[3];
+
+    for (uint32_t i = 0; i < s->n; i++) {
+        s->calls[i] = 1;
+        if (s->items[i].outcome)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            double start = clock_seconds();
+            if (!call_once(s, i, next_set(s)))
+                break;
+            s->enqueue = clock_seconds() - start;
+        }
+        if (s->items[i].outcome)
+            continue;
+        if (!synchronize(s, s->items[i].cx->diags)) {
+            s->items[i].outcome = outcome_from(s, s->items[i].cx, "launch failed");
+            continue;
+        }
+        order[0] = order[1] = order[2] = i;
+        if (!run_windows(s, order, 3, seconds))
+            return false;
+        double t = stats_median(seconds, 3);
+        if (!s->flush && t < m->timer_ops->min_window)
+            s->calls[i] = (uint32_t)fmin(MAX_CALLS, ceil(m->timer_ops->batch_window / fmax(t, 1e-7)));
+    }
+    return true;
+}
+
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+static Tensor *host_tensor(Arena *a, const PlanBuffer *b)
+{
+    int64_t dims[TENSOR_MAX_RANK];
+    for (uint32_t i = 0; i < b->rank; i++)
+        dims[i] = size_of(b->shape[i]);
+    return tensor_new(a, b->dtype, (int)b->rank, dims);
+}
+
+/* Bytes 0xff are NaN in every float type: what a kernel leaves unwritten shows. */
+static bool poison(MeasureSession *s, Arena *a)
+{
+    DeviceMeasurer *m = s->m;
+    enum { CHUNK = 1 << 22 };
+    void *bad = arena_alloc(a, CHUNK);
+
+    memset(bad, 0xff, CHUNK);
+    for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
+        size_t bytes = (size_t)size_of(output_of(s->shape, i)->bytes);
+        for (size_t at = 0; at < bytes; at += CHUNK)
+            if (!m->ops->upload(m->v, (char *)s->sets[0].out[i] + at, bad, bytes - at < CHUNK ? bytes - at : CHUNK,
+                                m->timer_ops->stream(m->timer), s->cx->diags))
+                return false;
+    }
+    return true;
+}
+
+/* Outputs of one item for set 0. NULL: failed, the item has its outcome. */
+static Tensor **outputs_of(MeasureSession *s, uint32_t item, Arena *a)
+{
+    DeviceMeasurer *m = s->m;
+    MeasureItem *it = &s->items[item];
+    Tensor **t = arena_new_array(a, Tensor *, s->shape->n_outputs + 1);
+    bool ok = s->poisoned[item] || poison(s, a);
+
+    s->poisoned[item] = true;
+    ok = ok && call_once(s, item, &s->sets[0]) && synchronize(s, it->cx->diags);
+    for (uint32_t i = 0; ok && i < s->shape->n_outputs; i++) {
+        t[i] = host_tensor(a, output_of(s->shape, i));
+        ok = m->ops->download(m->v, t[i]->data, s->sets[0].out[i], tensor_bytes(t[i]),
+                              m->timer_ops->stream(m->timer), it->cx->diags);
+    }
+    if (ok)
+        return t;
+    if (!it->outcome)
+        it->outcome = outcome_from(s, it->cx, "launch failed");
+    return NULL;
+}
+
+static NumClass loosest(const Numerics *n)
+{
+    return n->matmul > n->otherwise ? n->matmul : n->otherwise;
+}
+
+static bool device_check(MeasureSession *s, uint32_t item)
+{
+    if (!s->want)
+        s->want = outputs_of(s, 0, s->arena);
+    if (!s->want || s->items[item].outcome)
+        return false;
+
+    Arena *a = arena_new();
+    Tensor **got = outputs_of(s, item, a);
+    bool same = got != NULL;
+    for (uint32_t i = 0; same && i < s->shape->n_outputs; i++) {
+        const char *why = NULL;
+        same = measure_near(got[i], s->want[i], loosest(&s->o.numerics), s->o.numerics.approx, CHECKED_ELEMENTS,
+                            &s->random, a, &why);
+        if (!same)
+            s->items[item].outcome =
+                arena_printf(s->items[item].cx->arena, "wrong result: output %u: %s", i, why);
+    }
+    arena_free(a);
+    return same;
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+static bool device_ready(DeviceMeasurer *m, Context *cx)
+{
+    if (m->timer)
+        return true;
+    pawl_session_options opt = {.size = sizeof opt, .device = m->device.spec, .threads = m->device.threads,
+                                .use_graph = -1};
+    if (!m->v)
+        m->v = m->ops->device_open(m->cx, &opt);
+    if (m->v)
+        m->timer = m->timer_ops->open(m->cx, &m->device, m->v);
+    if (m->timer)
+        return true;
+    for (uint32_t i = 0; i < diags_count(m->cx->diags); i++) {
+        const Diag *d = diags_at(m->cx->diags, i);
+        if (d->level == DIAG_ERROR)
+            diag_error(cx->diags, d->code, LOC_NONE, d->hint, "%s", d->text);
+    }
+    diags_clear(m->cx->diags);
+    return false;
+}
+
+static void device_close(MeasureSession *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->executors[i])
+            s->m->ops->close(s->executors[i]);
+    for (uint32_t i = 0; i < s->n_sets; i++)
+        release_set(s, &s->sets[i]);
+    arena_free(s->arena);
+}
+
+static MeasureSession *device_session(Measurer *base, MeasureItem *items, uint32_t n, const MeasureOptions *o)
+{
+    DeviceMeasurer *m = base->arg;
+    if (!device_ready(m, items[0].cx))
+        return NULL;
+
+    Arena *a = arena_new();
+    MeasureSession *s = arena_new_of(a, MeasureSession);
+    *s = (MeasureSession){.m = m, .arena = a, .cx = items[0].cx, .items = items, .n = n, .o = *o,
+                          .random = o->seed + 1, .enqueue = 10e-6};
+    s->executors = arena_new_array(a, Executor *, n);
+    s->calls = arena_new_array(a, uint32_t, n);
+    s->poisoned = arena_new_array(a, bool, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (items[i].outcome)
+            continue;
+        s->executors[i] = m->ops->open_on(m->v, items[i].cx, items[i].plan);
+        if (!s->executors[i])
+            items[i].outcome = outcome_from(s, items[i].cx, "launch failed");
+        else if (!s->shape)
+            s->shape = items[i].plan;
+    }
+    if (!s->shape || (make_sets(s) && warm_up(s)))
+        return s;
+    device_close(s);
+    return NULL;
+}
+
+static void device_free(Measurer *base)
+{
+    DeviceMeasurer *m = base->arg;
+    if (m->timer)
+        m->timer_ops->close(m->timer);
+    if (m->v)
+        m->ops->device_close(m->v);
+    context_free(m->cx);
+    free(m);
+}
+
+Measurer *measurer_new(const TuneDevice *d)
+{
+    DeviceMeasurer *m = calloc(1, sizeof *m);
+    pawl_assert(m, "out of memory");
+    m->base = (Measurer){"device", device_session, run_windows, device_check, device_close, device_free, m};
+    m->device = *d;
+    m->cx = context_new();
+    bool cuda = d->target == TARGET_CUDA;
+    m->ops = cuda ? &executor_cuda : &executor_cpu;
+    m->timer_ops = cuda ? &timer_cuda : &timer_cpu;
+    return &m->base;
+}
+
+void measurer_free(Measurer *m)
+{
+    if (m && m->free)
+        m->free(m);
+}
+
+bool measurer_touched_device(const Measurer *m)
+{
+    return m && m->free == device_free && ((const DeviceMeasurer *)m->arg)->v != NULL;
+}
