@@ -19,6 +19,10 @@ Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenO
 /* M, N, K and the number of batches of a matmul. */
 void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch);
 
+/* What follows the product inside its group, in the library's terms. False: the library has no such epilogue. */
+typedef struct { Epilogue epilogue; Node *bias, *residual; } LibraryEpilogue;
+bool library_epilogue(Context *cx, const Group *g, LibraryEpilogue *out);
+
 /* describe.c: text and key of a group. */
 void group_describe(Context *cx, Group *g);
 void attr_print(StrBuf *b, const Attr *a);            /* ", axis=0" */

@@ -2,13 +2,19 @@
  * seen through the movement ops between them and memory. */
 #include "codegen/group.h"
 
+/* One right operand for all batches: the batches are just more rows. */
+static bool rows_collapse(const Node *n)
+{
+    return node_rank(n->in[1]) == 2 && !node_int(n, ATTR_TRANS_A, 0);
+}
+
 void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch)
 {
     uint32_t r = node_rank(n), ra = node_rank(n->in[0]);
-    *m = n->type.shape.d[r - 2];
     *nn = n->type.shape.d[r - 1];
     *k = n->in[0]->type.shape.d[ra - (node_int(n, ATTR_TRANS_A, 0) ? 2 : 1)];
-    *batch = dim_product(p, n->type.shape.d, r - 2);
+    *m = rows_collapse(n) ? dim_product(p, n->type.shape.d, r - 1) : n->type.shape.d[r - 2];
+    *batch = rows_collapse(n) ? dim_const(p, 1) : dim_product(p, n->type.shape.d, r - 2);
 }
 
 /* Follows the operand down through views; *at becomes the coordinates in the base. */
@@ -21,34 +27,52 @@ static Node *view_base(DimPool *p, Node *x, Index *at)
     return x;
 }
 
+/* Coordinates in operand k as functions of a batch number, a row and a column; *rows is the extent of the row. */
+static Index operand_coords(DimPool *p, const Node *n, uint32_t k, Dim batch, Dim *row, Dim *col, Dim *rows)
+{
+    const Shape *s = &n->in[k]->type.shape;
+    uint32_t r = s->rank, rn = node_rank(n);
+    Index at = {0};
+    *col = dim_sym_below(p, "k", s->d[r - 1]);
+    if (k == 0 && rows_collapse(n)) {
+        Shape lead = {.rank = r - 1};
+        memcpy(lead.d, s->d, sizeof(Dim) * (r - 1));
+        *rows = shape_count(p, &lead);
+        *row = dim_sym_below(p, "m", *rows);
+        at = index_unflatten(p, &lead, *row);
+    } else {
+        Shape lead = {.rank = rn - 2};
+        memcpy(lead.d, n->type.shape.d, sizeof(Dim) * (rn - 2));
+        Index bi = index_unflatten(p, &lead, batch);
+        for (uint32_t i = 0; i + 2 < r; i++)
+            at.d[i] = bi.d[rn - r + i];
+        *rows = s->d[r - 2];
+        at.d[r - 2] = *row = dim_sym_below(p, "m", *rows);
+    }
+    at.d[r - 1] = *col;
+    for (uint32_t i = 0; i < r; i++)
+        if (dim_is(s->d[i], 1))
+            at.d[i] = dim_const(p, 0);
+    return at;
+}
+
 bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out)
 {
     DimPool *p = cx->dims;
     Node *x = n->in[k];
-    uint32_t r = node_rank(x), rn = node_rank(n);
-    Dim m, nn, depth, batch;
+    Dim m, nn, depth, batch, row, col, rows, cols = x->type.shape.d[node_rank(x) - 1];
     matmul_extents(p, n, &m, &nn, &depth, &batch);
-
-    /* batch number and the last two coordinates as symbols; broadcast batch dims stay at 0 */
-    Shape lead = {.rank = rn - 2};
-    memcpy(lead.d, n->type.shape.d, sizeof(Dim) * (rn - 2));
     Dim bs = dim_sym_below(p, "b", batch);
-    Dim row = dim_sym_below(p, "m", x->type.shape.d[r - 2]), col = dim_sym_below(p, "k", x->type.shape.d[r - 1]);
-    Index bi = index_unflatten(p, &lead, bs), at = {0};
-    for (uint32_t i = 0; i + 2 < r; i++)
-        at.d[i] = dim_is(x->type.shape.d[i], 1) ? dim_const(p, 0) : bi.d[rn - r + i];
-    at.d[r - 2] = dim_is(x->type.shape.d[r - 2], 1) ? dim_const(p, 0) : row;
-    at.d[r - 1] = dim_is(x->type.shape.d[r - 1], 1) ? dim_const(p, 0) : col;
-
+    Index at = operand_coords(p, n, k, bs, &row, &col, &rows);
     Node *base = view_base(p, x, &at);
     Dim flat = index_flatten(p, &base->type.shape, &at), srow, scol, sbatch, rest;
     if (!dim_linear_in(p, flat, row, &srow, &rest) || !dim_linear_in(p, rest, col, &scol, &rest) ||
         !dim_linear_in(p, rest, bs, &sbatch, &rest) || dim_uses(srow, col) || dim_uses(sbatch, row) || dim_uses(sbatch, col))
         return false;
-    bool one_row = dim_is(x->type.shape.d[r - 2], 1), one_col = dim_is(x->type.shape.d[r - 1], 1);
+    bool one_row = dim_is(rows, 1), one_col = dim_is(cols, 1);
     *out = (MatrixView){.base = base, .offset = rest, .stride_batch = sbatch};
     if (dim_is(scol, 1) || (one_col && !dim_is(srow, 1))) {
-        out->ld = one_row ? x->type.shape.d[r - 1] : srow;
+        out->ld = one_row ? cols : srow;
     } else if (dim_is(srow, 1) || one_row) {
         out->ld = scol;
         out->trans = true;
@@ -82,4 +106,11 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
     if (o->machine.target == TARGET_CUDA && o->use_library)
         return "the library computes the product alone";
     return NULL;
+}
+
+bool library_epilogue(Context *cx, const Group *g, LibraryEpilogue *out)
+{
+    (void)cx;
+    *out = (LibraryEpilogue){.epilogue = EPI_NONE};
+    return g->outputs.n == 1 && g->outputs.data[0].node == g->matmul;
 }
