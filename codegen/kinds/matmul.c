@@ -1,0 +1,361 @@
+/* codegen/kinds/matmul.c — matrix products of our own, with any pointwise epilogue: the host's, and a GPU's where no library is.
+ *
+ * Host: a block computes a tile of mb x nb into a stack array by register tiles, then walks the tile in vectors along n through
+ * the group's expressions. Two register tiles: `dot` (both operands contiguous along k, as in a linear layer: vectors along k, lanes
+ * summed at the end) and `outer` (vectors along n). Sums run in chunks of RUN so that chains of additions stay short.
+ * GPU: 64 x 64 tiles through shared memory, 4 x 4 results a thread.
+ *
+ * Schedule: mb, nb (tile), mr, nr (register tile; nr in vectors for `outer`), dot. */
+#include "codegen/group.h"
+#include "codegen/kind.h"
+
+enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
+
+typedef struct {
+    KindBuild *b;
+    Kernel *k;
+    DimPool *p;
+    const Node *n;
+    DType t;                                   /* accumulator */
+    Dim m, nn, depth, batch;
+    Dim at_batch, row0, col0;                  /* this block's tile */
+    int64_t mb, nb, mr, nr;
+} Product;
+
+static bool accepts(const KindProblem *p, const char **why_not)
+{
+    if (p->g->matmul && !p->g->reduces.n)
+        return true;
+    *why_not = "not a matrix product";
+    return false;
+}
+
+static bool contiguous_k(const KindProblem *p)
+{
+    MatrixView a, b;
+    const Node *n = p->g->matmul;
+    bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
+    return matmul_operand_view(p->cx, n, 0, &a) && matmul_operand_view(p->cx, n, 1, &b) && a.trans == ta && b.trans != tb;
+}
+
+static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t mb, int64_t nb, int64_t mr, int64_t nr, int64_t dot)
+{
+    if (*n == max)
+        return;
+    Schedule *s = &out[(*n)++];
+    *s = (Schedule){.kind = "matmul"};
+    schedule_set(s, "mb", mb);
+    schedule_set(s, "nb", nb);
+    schedule_set(s, "mr", mr);
+    schedule_set(s, "nr", nr);
+    schedule_set(s, "dot", dot);
+}
+
+static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
+{
+    uint32_t n = 0;
+    if (p->m->target == TARGET_CUDA) {
+        add(out, &n, max, GPU_TILE, GPU_TILE, 4, 4, 0);
+        return n;
+    }
+    Dim m, nn, k, batch;
+    matmul_extents(p->cx->dims, p->g->matmul, &m, &nn, &k, &batch);
+    bool dot = contiguous_k(p), few = dim_typical(m) <= 8;
+    if (dot) {
+        add(out, &n, max, few ? 8 : 32, few ? 16 : 64, 4, 4, 1);
+        add(out, &n, max, few ? 8 : 64, few ? 32 : 64, 4, 4, 1);
+        add(out, &n, max, few ? 4 : 16, few ? 64 : 128, 2, 4, 1);
+    } else {
+        add(out, &n, max, few ? 8 : 48, 64, few ? 4 : 6, 2, 0);
+        add(out, &n, max, few ? 4 : 24, 128, few ? 4 : 6, 2, 0);
+        add(out, &n, max, 16, 32, 4, 1, 0);
+    }
+    return n;
+}
+
+static double cost(const KindProblem *p, const Schedule *s)
+{
+    (void)s;
+    double seconds = group_seconds_memory(p), flops = (double)dim_typical(p->g->flops) / (p->m->flops_fma * 0.5);
+    return (seconds > flops ? seconds : flops) + p->m->launch_seconds;
+}
+
+static Dim tiles(DimPool *p, Dim extent, int64_t tile) { return dim_ceildiv(p, extent, dim_const(p, tile)); }
+
+static Dim grid(const KindProblem *p, const Schedule *s)
+{
+    DimPool *d = p->cx->dims;
+    Dim m, n, k, batch;
+    matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
+    return dim_mul(d, batch, dim_mul(d, tiles(d, m, schedule_get(s, "mb", 1)), tiles(d, n, schedule_get(s, "nb", 1))));
+}
+
+static uint32_t threads(const KindProblem *p, const Schedule *s)
+{
+    (void)s;
+    return p->m->target == TARGET_CUDA ? GPU_THREADS : 1;
+}
+
+/* ---- operands ---------------------------------------------------------------------------------------------------------------- */
+static Dim clamp(Product *x, Dim i, Dim extent) { return dim_min(x->p, i, dim_add_const(x->p, extent, -1)); }
+
+/* Value of operand `which` at (row of the product's m or n, position k), converted to the accumulator's type. */
+static KInst *operand(Product *x, uint32_t which, Dim row, Dim k, uint32_t lanes)
+{
+    const Node *n = x->n, *o = n->in[which];
+    const Shape *s = &o->type.shape;
+    uint32_t r = s->rank, rn = node_rank(n);
+    bool trans = node_int(n, which ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
+    Index at = {0};
+    if (which == 0 && node_rank(n->in[1]) == 2 && !trans) {            /* leading dims are rows */
+        Shape lead = {.rank = r - 1};
+        memcpy(lead.d, s->d, sizeof(Dim) * (r - 1));
+        at = index_unflatten(x->p, &lead, row);
+        at.d[r - 1] = k;
+    } else {
+        Shape lead = {.rank = rn - 2};
+        memcpy(lead.d, n->type.shape.d, sizeof(Dim) * (rn - 2));
+        Index bi = index_unflatten(x->p, &lead, x->at_batch);
+        for (uint32_t i = 0; i + 2 < r; i++)
+            at.d[i] = bi.d[rn - r + i];
+        bool k_last = which == 0 ? !trans : trans;
+        at.d[k_last ? r - 2 : r - 1] = row;
+        at.d[k_last ? r - 1 : r - 2] = k;
+    }
+    for (uint32_t i = 0; i < r; i++)
+        if (dim_is(s->d[i], 1))
+            at.d[i] = dim_const(x->p, 0);
+    return k_cast(x->k, k_splat(x->k, lower_value(x->b->l, o, &at, lanes), lanes), x->t);
+}
+
+/* Domain coordinates of element (row, col) of the product. */
+static void product_coords(Product *x, Dim row, Dim col, Dim *coords)
+{
+    const Shape *s = &x->n->type.shape;
+    uint32_t r = s->rank;
+    Shape lead = {.rank = r - 1};
+    memcpy(lead.d, s->d, sizeof(Dim) * (r - 1));
+    Dim flat = dim_is(x->batch, 1) ? row : dim_add(x->p, dim_mul(x->p, x->at_batch, x->m), row);
+    Index at = index_unflatten(x->p, &lead, flat);
+    memcpy(coords, at.d, sizeof(Dim) * (r - 1));
+    coords[r - 1] = col;
+}
+
+/* The group's outputs at (row, col…) where the product is `value`. */
+static void finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask)
+{
+    Dim coords[MAX_RANK];
+    Index at = {0};
+    product_coords(x, row, col, coords);
+    memcpy(at.d, coords, sizeof(Dim) * node_rank(x->n));
+    for (uint32_t i = 0; i < node_rank(x->n); i++)
+        if (dim_is(x->n->type.shape.d[i], 1))
+            coords[i] = at.d[i] = dim_const(x->p, 0);
+    lower_know(x->b->l, x->n, &at, value);
+    store_outputs_at(x->b, coords, lanes, mask);
+}
+
+/* ---- host -------------------------------------------------------------------------------------------------------------------- */
+typedef KInst *Acc[64];
+
+static KInst *zero(Product *x, uint32_t lanes) { return k_const(x->k, (KType){x->t, (uint8_t)lanes}, 0); }
+
+static KInst *fma_into(Product *x, KInst *acc, KInst *a, KInst *b)
+{
+    return k_op2(x->k, OP_ADD, acc, k_op2(x->k, OP_MUL, a, b));
+}
+
+/* acc += a[rows, k…] * b[cols, k…] for 16 k's (dot), or for one k and nr vectors of columns (outer). */
+static void step(Product *x, Dim row, Dim col, Dim k, bool dot, KInst *mask, Acc acc)
+{
+    KInst *b[8];
+    uint32_t la = dot ? LANES : 1;
+    lower_mask(x->b->l, mask);
+    for (int64_t j = 0; j < x->nr; j++) {
+        Dim at = dot ? dim_add_const(x->p, col, j) : dim_add(x->p, dim_add_const(x->p, col, j * LANES), kernel_lane(x->p, LANES));
+        b[j] = operand(x, 1, clamp(x, at, x->nn), k, LANES);
+        b[j] = mask ? k_select(x->k, mask, b[j], zero(x, LANES)) : b[j];
+    }
+    for (int64_t i = 0; i < x->mr; i++) {
+        KInst *a = operand(x, 0, clamp(x, dim_add_const(x->p, row, i), x->m), k, la);
+        a = mask && dot ? k_select(x->k, mask, a, zero(x, LANES)) : a;
+        for (int64_t j = 0; j < x->nr; j++)
+            acc[i * x->nr + j] = fma_into(x, acc[i * x->nr + j], k_splat(x->k, a, LANES), b[j]);
+    }
+    lower_mask(x->b->l, NULL);
+}
+
+/* Steps from lo to hi, `by` apart, added to acc. */
+static void walk(Product *x, Dim row, Dim col, Dim lo, Dim hi, int64_t by, bool dot, Acc acc)
+{
+    uint32_t n = (uint32_t)(x->mr * x->nr);
+    Acc next;
+    lower_scope(x->b->l);
+    KInst *loop = k_loop(x->k, "k", lo, hi, by, acc, n, by == 1 ? 2 : 1);
+    for (uint32_t i = 0; i < n; i++)
+        next[i] = k_carry(x->k, loop, i);
+    step(x, row, col, dot ? dim_add(x->p, loop->var, kernel_lane(x->p, LANES)) : loop->var, dot, NULL, next);
+    k_loop_end(x->k, loop, next);
+    lower_scope_end(x->b->l);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = k_result(x->k, loop, i);
+}
+
+static void register_tile(Product *x, Dim row, Dim col, bool dot, Acc acc)
+{
+    uint32_t n = (uint32_t)(x->mr * x->nr);
+    int64_t by = dot ? LANES : 1;
+    Dim whole = dim_sub(x->p, x->depth, dim_mod(x->p, x->depth, dim_const(x->p, by)));
+    Acc next;
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = zero(x, LANES);
+    if (dim_le(x->p, x->depth, dim_const(x->p, RUN))) {
+        walk(x, row, col, dim_const(x->p, 0), whole, by, dot, acc);
+    } else {
+        lower_scope(x->b->l);
+        KInst *runs = k_loop(x->k, "run", dim_const(x->p, 0), whole, RUN, acc, n, 1);
+        Acc part;
+        for (uint32_t i = 0; i < n; i++)
+            part[i] = zero(x, LANES);
+        walk(x, row, col, runs->var, dim_min(x->p, dim_add_const(x->p, runs->var, RUN), whole), by, dot, part);
+        for (uint32_t i = 0; i < n; i++)
+            next[i] = k_op2(x->k, OP_ADD, k_carry(x->k, runs, i), part[i]);
+        k_loop_end(x->k, runs, next);
+        lower_scope_end(x->b->l);
+        for (uint32_t i = 0; i < n; i++)
+            acc[i] = k_result(x->k, runs, i);
+    }
+    if (whole != x->depth) {
+        Dim k = dim_add(x->p, whole, kernel_lane(x->p, LANES));
+        step(x, row, col, k, dot, k_test(x->k, k, x->depth, LANES), acc);
+    }
+}
+
+static void host_tiles(Product *x, bool dot, uint32_t tile)
+{
+    DimPool *p = x->p;
+    Kernel *k = x->k;
+    int64_t width = dot ? x->nr : x->nr * LANES;
+    Acc acc;
+    lower_scope(x->b->l);
+    KInst *rows = k_loop(k, "i", dim_const(p, 0), dim_min(p, dim_const(p, x->mb), dim_sub(p, x->m, x->row0)), x->mr, NULL, 0, 1);
+    lower_scope(x->b->l);
+    KInst *cols = k_loop(k, "j", dim_const(p, 0), dim_min(p, dim_const(p, x->nb), dim_sub(p, x->nn, x->col0)), width, NULL, 0, 1);
+    register_tile(x, dim_add(p, x->row0, rows->var), dim_add(p, x->col0, cols->var), dot, acc);
+    for (int64_t i = 0; i < x->mr; i++)
+        for (int64_t j = 0; j < x->nr; j++) {
+            Dim at = dim_add(p, dim_mul_const(p, dim_add_const(p, rows->var, i), x->nb), dim_add_const(p, cols->var, dot ? j : j * LANES));
+            KInst *v = acc[i * x->nr + j];
+            if (dot)
+                k_shared_store(k, tile, at, k_lane_reduce(k, OP_ADD, v), NULL);
+            else
+                k_shared_store(k, tile, dim_add(p, at, kernel_lane(p, LANES)), v, NULL);
+        }
+    k_loop_end(k, cols, NULL);
+    lower_scope_end(x->b->l);
+    k_loop_end(k, rows, NULL);
+    lower_scope_end(x->b->l);
+}
+
+static void host_epilogue(Product *x, uint32_t tile)
+{
+    DimPool *p = x->p;
+    Kernel *k = x->k;
+    lower_scope(x->b->l);
+    KInst *rows = k_loop(k, "i", dim_const(p, 0), dim_min(p, dim_const(p, x->mb), dim_sub(p, x->m, x->row0)), 1, NULL, 0, 1);
+    lower_scope(x->b->l);
+    KInst *cols = k_loop(k, "j", dim_const(p, 0), dim_min(p, dim_const(p, x->nb), dim_sub(p, x->nn, x->col0)), LANES, NULL, 0, 1);
+    Dim lane = dim_add(p, cols->var, kernel_lane(p, LANES)), col = dim_add(p, x->col0, lane);
+    KInst *in = lower_below(x->b->l, col, x->nn, LANES), *mask = in->kind == K_CONST && in->i ? NULL : in;
+    KInst *v = k_shared_load(k, tile, dim_add(p, dim_mul_const(p, rows->var, x->nb), lane), LANES);
+    finish_at(x, dim_add(p, x->row0, rows->var), col, v, LANES, mask);
+    k_loop_end(k, cols, NULL);
+    lower_scope_end(x->b->l);
+    k_loop_end(k, rows, NULL);
+    lower_scope_end(x->b->l);
+}
+
+/* ---- GPU --------------------------------------------------------------------------------------------------------------------- */
+/* 64 x 16 elements of operand `which` into shared[k][row]; each thread brings four. */
+static void gpu_load(Product *x, uint32_t which, uint32_t shared, Dim first, Dim k0)
+{
+    DimPool *p = x->p;
+    Kernel *k = x->k;
+    Dim extent = which ? x->nn : x->m;
+    for (int64_t j = 0; j < GPU_TILE * GPU_K / GPU_THREADS; j++) {
+        Dim e = dim_add_const(p, x->b->thread, j * GPU_THREADS);
+        Dim kk = dim_mod(p, e, dim_const(p, GPU_K)), row = dim_floordiv(p, e, dim_const(p, GPU_K));
+        Dim at_row = dim_add(p, first, row), at_k = dim_add(p, k0, kk);
+        KInst *mask = k_op2(k, OP_AND, k_test(k, at_row, extent, 1), k_test(k, at_k, x->depth, 1));
+        lower_mask(x->b->l, mask);
+        KInst *v = k_select(k, mask, operand(x, which, at_row, at_k, 1), zero(x, 1));
+        lower_mask(x->b->l, NULL);
+        k_shared_store(k, shared, dim_add(p, dim_mul_const(p, kk, GPU_TILE + 4), row), v, NULL);
+    }
+}
+
+static void gpu_tile(Product *x)
+{
+    DimPool *p = x->p;
+    Kernel *k = x->k;
+    uint32_t sa = kernel_shared(k, "tile_a", x->t, GPU_K * (GPU_TILE + 4)), sb = kernel_shared(k, "tile_b", x->t, GPU_K * (GPU_TILE + 4));
+    Dim tx = dim_mod(p, x->b->thread, dim_const(p, 16)), ty = dim_floordiv(p, x->b->thread, dim_const(p, 16));
+    KInst *acc[16], *next[16], *inner[16], *av[4], *bv[4];
+    for (int i = 0; i < 16; i++)
+        acc[i] = zero(x, 1);
+    lower_scope(x->b->l);
+    KInst *loop = k_loop(k, "k", dim_const(p, 0), x->depth, GPU_K, acc, 16, 1);
+    gpu_load(x, 0, sa, x->row0, loop->var);
+    gpu_load(x, 1, sb, x->col0, loop->var);
+    k_barrier(k);
+    for (int i = 0; i < 16; i++)
+        inner[i] = zero(x, 1);
+    for (int64_t kk = 0; kk < GPU_K; kk++) {
+        for (int64_t i = 0; i < 4; i++) {
+            av[i] = k_shared_load(k, sa, dim_add_const(p, dim_mul_const(p, ty, 4), kk * (GPU_TILE + 4) + i), 1);
+            bv[i] = k_shared_load(k, sb, dim_add_const(p, tx, kk * (GPU_TILE + 4) + i * 16), 1);
+        }
+        for (int i = 0; i < 16; i++)
+            inner[i] = fma_into(x, inner[i], av[i / 4], bv[i % 4]);
+    }
+    for (uint32_t i = 0; i < 16; i++)
+        next[i] = k_op2(k, OP_ADD, k_carry(k, loop, i), inner[i]);
+    k_barrier(k);
+    k_loop_end(k, loop, next);
+    lower_scope_end(x->b->l);
+    for (uint32_t i = 0; i < 16; i++) {
+        Dim row = dim_add(p, x->row0, dim_add_const(p, dim_mul_const(p, ty, 4), i / 4));
+        Dim col = dim_add(p, x->col0, dim_add_const(p, tx, 16 * (i % 4)));
+        KInst *mask = k_op2(k, OP_AND, k_test(k, row, x->m, 1), k_test(k, col, x->nn, 1));
+        finish_at(x, row, col, k_result(k, loop, i), 1, mask);
+    }
+}
+
+static bool build(KindBuild *b)
+{
+    DimPool *p = b->k->cx->dims;
+    Product x = {.b = b, .k = b->k, .p = p, .n = b->problem.g->matmul, .mb = schedule_get(b->s, "mb", 1), .nb = schedule_get(b->s, "nb", 1),
+                 .mr = schedule_get(b->s, "mr", 1), .nr = schedule_get(b->s, "nr", 1)};
+    bool dot = schedule_get(b->s, "dot", 0) != 0;
+    if (x.mr * x.nr > 64 || x.mr < 1 || x.nr < 1 || x.nr > 8 || x.mb % x.mr || x.nb % (dot ? x.nr : x.nr * LANES) || x.nb % LANES)
+        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
+    x.t = compute_type(x.n->type.dtype);
+    matmul_extents(p, x.n, &x.m, &x.nn, &x.depth, &x.batch);
+    Dim tm = tiles(p, x.m, x.mb), tn = tiles(p, x.nn, x.nb), per_batch = dim_mul(p, tm, tn);
+    x.at_batch = dim_floordiv(p, b->block, per_batch);
+    Dim tile = dim_mod(p, b->block, per_batch);
+    x.row0 = dim_mul_const(p, dim_mod(p, tile, tm), x.mb);
+    x.col0 = dim_mul_const(p, dim_floordiv(p, tile, tm), x.nb);
+    if (b->problem.m->target == TARGET_CUDA) {
+        gpu_tile(&x);
+        return true;
+    }
+    uint32_t shared = kernel_shared(b->k, "tile", x.t, (uint32_t)(x.mb * x.nb));
+    host_tiles(&x, dot, shared);
+    host_epilogue(&x, shared);
+    return true;
+}
+
+const KernelKind kind_matmul = {
+    .name = "matmul", .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
+};
