@@ -5,6 +5,7 @@
  * turn comes again. Weights lie inside the executor and do not rotate: a plan with weights of some size has caches emptied before
  * each call instead. Calls below `min_window` are timed in batches over the rotated sets. */
 #include "autotune/measure_device.h"
+#include "autotune/tuner_internal.h"
 #include "base/file.h"
 #include <math.h>
 #include <stdlib.h>
@@ -377,11 +378,7 @@ static bool device_ready(DeviceMeasurer *m, Context *cx)
         m->timer = m->timer_ops->open(m->cx, &m->device, m->v);
     if (m->timer)
         return true;
-    for (uint32_t i = 0; i < diags_count(m->cx->diags); i++) {
-        const Diag *d = diags_at(m->cx->diags, i);
-        if (d->level == DIAG_ERROR)
-            diag_error(cx->diags, d->code, LOC_NONE, d->hint, "%s", d->text);
-    }
+    diags_adopt(cx, m->cx);
     diags_clear(m->cx->diags);
     return false;
 }

@@ -1,0 +1,365 @@
+/* autotune/candidates.c — schedules worth trying, and their plans, compiled by several threads. */
+#include "autotune/candidates.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIBRARY_EXTRA = 8 };
+
+struct Worker {
+    Context *cx;
+    Task *task;
+    Variant *formed;                /* by number of variant; grown as needed */
+    uint32_t n_formed;
+};
+
+/* ---- schedules worth trying ------------------------------------------------------------------ */
+
+typedef struct { uint32_t rank; double cost; } RankedSchedule;
+
+static int by_cost(const void *a, const void *b)
+{
+    const RankedSchedule *x = a, *y = b;
+    if (x->cost != y->cost)
+        return x->cost < y->cost ? -1 : 1;
+    return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+static bool same_kind(const Schedule *a, const Schedule *b)
+{
+    return a->kind && b->kind && !strcmp(a->kind, b->kind);
+}
+
+static bool kind_present(const Schedule *list, uint32_t n, const Schedule *s)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (same_kind(&list[i], s))
+            return true;
+    return false;
+}
+
+Schedule *pick_schedules(Context *cx, const Group *g, const CodegenOptions *o, uint32_t max, Arena *a,
+                         uint32_t *n, double *uncertainty)
+{
+    uint32_t total, kept = 0, library = 0;
+    Schedule *space = group_space(cx, g, o, a, &total);
+    Schedule *out = arena_new_array(a, Schedule, max + LIBRARY_EXTRA + 1);
+    RankedSchedule *ranked = arena_new_array(a, RankedSchedule, total + 1);
+    double worst = 0;
+
+    for (uint32_t i = 0; i < total; i++)
+        ranked[i] = (RankedSchedule){i, i == 0 ? -1 : group_cost(cx, g, &space[i], o)};
+    if (total)
+        qsort(ranked, total, sizeof *ranked, by_cost);     /* the default stays in front */
+    for (uint32_t i = 0; i < total; i++) {
+        const Schedule *s = &space[ranked[i].rank];
+        bool from_library = s->kind && !strcmp(s->kind, "library");
+        bool wanted = kept < max || (from_library && library < LIBRARY_EXTRA) || !kind_present(out, kept, s);
+        if (!wanted || kept >= max + LIBRARY_EXTRA)
+            continue;
+        library += from_library;
+        worst = fmax(worst, ranked[i].cost);
+        out[kept++] = *s;
+    }
+    *n = kept;
+    double best = kept ? group_cost(cx, g, &out[0], o) : 0;
+    *uncertainty = kept < 2 ? 0 : fmin(3, fmax(1, best > 0 ? worst / best : 1));
+    return out;
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+void workshop_open(Workshop *w, Arena *a, Task *task, const TuneOptions *o)
+{
+    *w = (Workshop){.task = task, .options = o->compile, .threads = o->threads, .stop = o->stop, .arena = a};
+    w->options.passes.dump_after = NULL;
+    w->options.passes.dump_dir = NULL;
+    w->options.codegen.dump_dir = NULL;
+    w->options.codegen.keep_source = false;
+    w->options.codegen.no_code = true;
+    w->options.codegen.schedules = (ScheduleSource){0};
+    w->options.codegen.numerics = task->numerics;
+    w->options.no_weights = true;
+    w->options.picks = NULL;
+    w->options.n_picks = 0;
+}
+
+void workshop_close(Workshop *w)
+{
+    for (int i = 0; w->pool && i < pool_threads(w->pool); i++)
+        if (w->workers[i].cx)
+            context_free(w->workers[i].cx);
+    if (w->pool)
+        pool_free(w->pool);
+    w->pool = NULL;
+}
+
+static void workshop_start(Workshop *w)
+{
+    if (w->pool)
+        return;
+    w->pool = pool_new(w->threads);
+    w->workers = arena_new_array(w->arena, Worker, pool_threads(w->pool));
+}
+
+/* Options whose names belong to this context. */
+static CompileOptions options_in(Context *cx, const CompileOptions *o)
+{
+    CompileOptions own = *o;
+    own.codegen.machine.name = str_intern(cx->strs, o->codegen.machine.name);
+    own.codegen.machine.arch = str_intern(cx->strs, o->codegen.machine.arch);
+    return own;
+}
+
+static Workload *workload_in(Context *cx, const Workload *w)
+{
+    if (!w)
+        return NULL;
+    Workload *own = arena_new_of(cx->arena, Workload);
+    *own = (Workload){.name = w->name ? str_intern(cx->strs, w->name) : NULL, .n = w->n};
+    own->values = arena_new_array(cx->arena, DimValue, w->n + 1);
+    for (uint32_t i = 0; i < w->n; i++)
+        own->values[i] = (DimValue){str_intern(cx->strs, w->values[i].name), w->values[i].value};
+    return own;
+}
+
+static Variant variant_in(Context *cx, const Variant *v)
+{
+    Variant own = {.workload = workload_in(cx, v->workload), .n_picks = v->n_picks};
+    own.picks = arena_new_array(cx->arena, ChoicePick, v->n_picks + 1);
+    for (uint32_t i = 0; i < v->n_picks; i++)
+        own.picks[i] = (ChoicePick){str_intern(cx->strs, v->picks[i].id), v->picks[i].alternative};
+    return own;
+}
+
+bool variant_form(Context *cx, Task *t, const CompileOptions *quiet, Variant *v)
+{
+    CompileOptions o = *quiet;
+    o.picks = v->picks;
+    o.n_picks = v->n_picks;
+    return compile_workload(cx, t, v->workload, &o, &v->compiled);
+}
+
+static const char *first_error(Arena *a, Context *cx, const char *what)
+{
+    const char *text = "no reason given";
+    for (uint32_t i = diags_count(cx->diags); i-- > 0; )
+        if (diags_at(cx->diags, i)->level == DIAG_ERROR)
+            text = diags_at(cx->diags, i)->text;
+    text = arena_printf(a, "%s: %s", what, text);
+    diags_clear(cx->diags);
+    return text;
+}
+
+/* A warning about spilled registers rejects a candidate: it is data, and slow. */
+static const char *spills(Context *cx)
+{
+    for (uint32_t i = 0; i < diags_count(cx->diags); i++) {
+        const Diag *d = diags_at(cx->diags, i);
+        if (d->level == DIAG_WARNING && strstr(d->text, "spill"))
+            return arena_printf(cx->arena, "spills: %s", d->text);
+    }
+    return NULL;
+}
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    Workshop *w;
+    const Variant *v; uint32_t variant;
+    const Group *g;
+    SearchCandidate *c;
+} GroupJob;
+
+static Variant *worker_variant(Worker *k, const GroupJob *job)
+{
+    Workshop *w = job->w;
+
+    if (!k->cx) {
+        k->cx = context_new();
+        k->task = task_from_source(k->cx, w->task->source);
+    }
+    if (!k->task)
+        return NULL;
+    if (job->variant >= k->n_formed) {
+        uint32_t n = job->variant + 8;
+        Variant *grown = arena_new_array(k->cx->arena, Variant, n);
+        if (k->n_formed)
+            memcpy(grown, k->formed, sizeof *grown * k->n_formed);
+        k->formed = grown;
+        k->n_formed = n;
+    }
+    Variant *v = &k->formed[job->variant];
+    if (!v->compiled.groups) {
+        CompileOptions o = options_in(k->cx, &w->options);
+        *v = variant_in(k->cx, job->v);
+        if (!variant_form(k->cx, k->task, &o, v))
+            v->compiled.groups = NULL;
+    }
+    return v->compiled.groups ? v : NULL;
+}
+
+static const Group *same_group(const Groups *gs, const Group *g)
+{
+    for (uint32_t i = 0; i < gs->n; i++)
+        if (gs->g[i]->key == g->key && !strcmp(gs->g[i]->text, g->text))
+            return gs->g[i];
+    return NULL;
+}
+
+static void build_candidate(Worker *k, const GroupJob *job, SearchCandidate *c)
+{
+    if (job->w->stop && *job->w->stop) {
+        c->rejected = "interrupted";
+        return;
+    }
+    Variant *v = worker_variant(k, job);
+    const Group *g = v ? same_group(v->compiled.groups, job->g) : NULL;
+    c->cx = k->cx;
+    if (!g) {
+        c->rejected = v ? "illegal schedule: the group came out differently in another thread"
+                        : first_error(k->cx->arena, k->cx, "illegal schedule");
+        return;
+    }
+    Schedule s;
+    CompileOptions o = options_in(k->cx, &job->w->options);
+    o.codegen.no_code = false;
+    diags_clear(k->cx->diags);
+    if (schedule_parse(k->cx->strs, c->what, &s))
+        c->plan = group_plan(k->cx, v->compiled.resolved, g, &s, &o.codegen);
+    if (!c->plan)
+        c->rejected = first_error(k->cx->arena, k->cx, "illegal schedule");
+    else if ((c->rejected = spills(k->cx)))
+        c->plan = NULL;
+    diags_clear(k->cx->diags);
+}
+
+static void build_range(void *arg, int64_t begin, int64_t end, int worker)
+{
+    GroupJob *job = arg;
+    for (int64_t i = begin; i < end; i++)
+        build_candidate(&job->w->workers[worker], job, &job->c[i]);
+}
+
+SearchCandidate *workshop_group(Workshop *w, const Variant *v, uint32_t variant, const Group *g,
+                                const char *const *schedules, uint32_t n, Arena *a)
+{
+    SearchCandidate *c = arena_new_array(a, SearchCandidate, n + 1);
+
+    workshop_start(w);
+    for (uint32_t i = 0; i < n; i++)
+        c[i] = (SearchCandidate){.what = schedules[i], .tag = i};
+    pool_for(w->pool, n, 1, build_range, &(GroupJob){w, v, variant, g, c});
+    return c;
+}
+
+/* ---- whole plans ----------------------------------------------------------------------------- */
+
+typedef struct {
+    Workshop *w;
+    const Variant *const *v;
+    SearchCandidate *c;
+    const KnownSchedule *known; uint32_t n_known;
+} PlanJob;
+
+typedef struct { Context *cx; const KnownSchedule *known; uint32_t n; } KnownLookup;
+
+static bool look_up_known(void *arg, const Group *g, Schedule *out)
+{
+    const KnownLookup *l = arg;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->known[i].key == g->key && l->known[i].schedule && !strcmp(l->known[i].text, g->text))
+            return schedule_parse(l->cx->strs, l->known[i].schedule, out);
+    return false;
+}
+
+static void build_plan(const PlanJob *job, const Variant *v, SearchCandidate *c)
+{
+    Context *cx = c->cx = context_new();
+    KnownLookup lookup = {cx, job->known, job->n_known};
+    CompileOptions o = options_in(cx, &job->w->options);
+    Variant own = variant_in(cx, v);
+    Task *t = task_from_source(cx, job->w->task->source);
+
+    o.no_weights = false;
+    o.codegen.no_code = false;
+    o.codegen.schedules = (ScheduleSource){look_up_known, &lookup};
+    if (t && variant_form(cx, t, &o, &own))
+        c->plan = own.compiled.plan;
+    else
+        c->rejected = first_error(cx->arena, cx, "does not compile");
+    diags_clear(cx->diags);
+}
+
+static void build_plans(void *arg, int64_t begin, int64_t end, int worker)
+{
+    PlanJob *job = arg;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        build_plan(job, job->v[i], &job->c[i]);
+}
+
+SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n, const KnownSchedule *known,
+                                uint32_t n_known, Arena *a)
+{
+    SearchCandidate *c = arena_new_array(a, SearchCandidate, n + 1);
+
+    workshop_start(w);
+    pool_for(w->pool, n, 1, build_plans, &(PlanJob){w, v, c, known, n_known});
+    return c;
+}
+
+void workshop_free_plans(SearchCandidate *c, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        context_free(c[i].cx);
+}
+
+/* ---- inputs ---------------------------------------------------------------------------------- */
+
+/* The input or parameter that a node is a view of: movement and casts keep what values look like. */
+static const Node *source_of(const Node *n)
+{
+    while (n->n_in > 0 && (op_class(n->op) == CLASS_MOVEMENT || op_class(n->op) == CLASS_CAST))
+        n = n->in[0];
+    return n;
+}
+
+static Dist dist_of(const Graph *g, const Node *n)
+{
+    DType t = n->type.dtype;
+    const Node *from = source_of(n);
+
+    for (uint32_t i = 0; i < g->inputs.n; i++) {
+        const GraphInput *in = &g->inputs.data[i];
+        if (in->node != from)
+            continue;
+        if (dtype_is_float(t))
+            return in->dist.kind == DIST_RANDINT ? (Dist){DIST_NORMAL, 0, 1} : in->dist;
+        if (in->live_hi > in->live_lo)
+            return (Dist){DIST_RANDINT, (double)in->live_lo, (double)in->live_hi};
+        if (in->dist.kind == DIST_RANDINT)
+            return in->dist;
+    }
+    if (dtype_is_float(t))
+        return (Dist){DIST_NORMAL, 0, 1};
+    return t == DT_BOOL ? (Dist){DIST_UNIFORM, 0, 1} : (Dist){DIST_CONSTANT, 0, 0};
+}
+
+Dist *group_dists(const Graph *g, const Group *group, Arena *a)
+{
+    Dist *d = arena_new_array(a, Dist, group->inputs.n + 1);
+    for (uint32_t i = 0; i < group->inputs.n; i++)
+        d[i] = dist_of(g, group->inputs.data[i]);
+    return d;
+}
+
+Dist *graph_dists(const Graph *g, Arena *a)
+{
+    Dist *d = arena_new_array(a, Dist, g->inputs.n + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (g->inputs.data[i].node->op == OP_INPUT)
+            d[n++] = dist_of(g, g->inputs.data[i].node);
+    return d;
+}
