@@ -73,14 +73,24 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     return n;
 }
 
+static Dim tiles(DimPool *p, Dim extent, int64_t tile) { return dim_ceildiv(p, extent, dim_const(p, tile)); }
+
 static double cost(const KindProblem *p, const Schedule *s)
 {
-    (void)s;
-    double seconds = group_seconds_memory(p), flops = (double)dim_typical(p->g->flops) / (p->m->flops_fma * 0.5);
-    return (seconds > flops ? seconds : flops) + p->m->launch_seconds;
+    DimPool *d = p->cx->dims;
+    Dim m, n, k, batch;
+    matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
+    int64_t mb = schedule_get(s, "mb", 1), nb = schedule_get(s, "nb", 1);
+    double blocks = (double)dim_typical(batch) * (double)dim_typical(tiles(d, m, mb)) * (double)dim_typical(tiles(d, n, nb));
+    double memory = group_seconds_memory(p), seconds;
+    if (p->m->target == TARGET_CUDA) {                       /* whole tiles are computed, one block after the other on a unit */
+        double block = 2.0 * (double)(mb * nb) * (double)dim_typical(k) / (p->m->flops_fma * 0.3 / p->m->units);
+        seconds = block * (double)(int64_t)((blocks + p->m->units - 1) / p->m->units);
+    } else {
+        seconds = (double)dim_typical(p->g->flops) / (p->m->flops_fma * 0.5);
+    }
+    return (seconds > memory ? seconds : memory) + p->m->launch_seconds;
 }
-
-static Dim tiles(DimPool *p, Dim extent, int64_t tile) { return dim_ceildiv(p, extent, dim_const(p, tile)); }
 
 static Dim grid(const KindProblem *p, const Schedule *s)
 {

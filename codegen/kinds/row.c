@@ -5,7 +5,9 @@
  * outputs follow. With `items` unrolled, what one phase loaded or computed at an element is still in registers for the next; rows
  * that are too long for that are walked in a loop and read again, mostly from cache.
  *
- * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop). */
+ * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop), early (what only the
+ * outputs need is loaded before the reductions: hides a memory latency, costs registers). */
+#include "codegen/group.h"
 #include "codegen/kind.h"
 
 enum { MAX_UNROLLED = 16 };
@@ -34,7 +36,7 @@ static Dim row_length(const KindProblem *p)
     return n;
 }
 
-static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop)
+static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop, int64_t early)
 {
     if (*n == max)
         return;
@@ -43,6 +45,7 @@ static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t row
     schedule_set(&s, "rows", rows);
     schedule_set(&s, "vec", vec);
     schedule_set(&s, "loop", loop);
+    schedule_set(&s, "early", early);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
@@ -58,9 +61,9 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         int64_t vec = 16;
         while (vec > 1 && vec > r)
             vec /= 2;
-        add(out, &n, max, 1, 1, vec, 4);
-        add(out, &n, max, 1, 1, vec, 1);
-        add(out, &n, max, 1, 1, vec, 8);
+        add(out, &n, max, 1, 1, vec, 4, 0);
+        add(out, &n, max, 1, 1, vec, 1, 0);
+        add(out, &n, max, 1, 1, vec, 8, 0);
         return n;
     }
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
@@ -68,6 +71,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         vec /= 2;
     /* few vectors a thread keep everything in registers; more threads a row when rows are few */
     static const int64_t items_order[] = {2, 1, 4, 8, 16};
+    int64_t early = o <= 4 * p->m->units;
     for (uint32_t i = 0; i < 5; i++) {
         int64_t t = 1;
         while (t < 1024 && t * vec * items_order[i] < r)
@@ -75,18 +79,19 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         if (t * vec * MAX_UNROLLED < r)
             continue;
         int64_t threads = t >= 128 ? t : 128;
-        add(out, &n, max, t, threads / t, vec, 0);
+        add(out, &n, max, t, threads / t, vec, 0, early);
+        add(out, &n, max, t, threads / t, vec, 0, !early);
         if (t < 256 && o > 4 * p->m->units)
-            add(out, &n, max, t, 256 / t, vec, 0);
+            add(out, &n, max, t, 256 / t, vec, 0, early);
         if (t <= 32 && t > 1)
-            add(out, &n, max, t, 64 / t, vec, 0);
+            add(out, &n, max, t, 64 / t, vec, 0, early);
         if (t == 1024)
             break;
     }
     if (r > 2048 * vec) {
-        add(out, &n, max, 1024, 1, vec, 2);
-        add(out, &n, max, 512, 1, vec, 4);
-        add(out, &n, max, 256, 1, vec, 4);
+        add(out, &n, max, 1024, 1, vec, 2, 0);
+        add(out, &n, max, 512, 1, vec, 4, 0);
+        add(out, &n, max, 256, 1, vec, 4, 0);
     }
     return n;
 }
@@ -262,6 +267,34 @@ static void store_row(Row *r)
     lower_scope_end(r->b->l);
 }
 
+/* Loads that do not depend on a reduction, at every place where the outputs will want them: remembered by the lowering. */
+static void load_early(Row *r)
+{
+    Dim length = group_row_count(r->p, r->g);
+    GroupAccesses all = group_accesses(r->b->problem.cx, r->g);
+    Dim zero[MAX_RANK];
+    for (uint32_t d = 0; d < MAX_RANK; d++)
+        zero[d] = dim_const(r->p, 0);
+    int64_t items = dim_is(length, 1) ? 0 : items_of(r, length);
+    for (int64_t i = 0; i < items; i++) {
+        KInst *inside;
+        Dim at = position(r, dim_const(r->p, i), length, &inside);
+        group_coords(r->p, r->g, r->outer, at, r->coords);
+        lower_mask(r->b->l, both(r->b->k, r->row_ok, inside));
+        for (uint32_t k = 0; k < all.n; k++) {
+            if (!dim_is_const(group_at(r->p, r->g, &(Index){{all.a[k].flat}}, 1, zero).d[0]))
+                continue;                                  /* read inside a reduction */
+            Index from = group_at(r->p, r->g, &all.a[k].at, node_rank(all.a[k].node), r->coords);
+            bool in_bounds = true;
+            for (uint32_t d = 0; d < node_rank(all.a[k].node); d++)
+                in_bounds &= from.d[d]->lo >= 0 && from.d[d]->hi < all.a[k].node->type.shape.d[d]->hi;
+            if (in_bounds)
+                lower_value(r->b->l, all.a[k].node, &from, (uint32_t)r->vec);
+        }
+        lower_mask(r->b->l, NULL);
+    }
+}
+
 static bool build(KindBuild *b)
 {
     DimPool *p = b->k->cx->dims;
@@ -277,6 +310,8 @@ static bool build(KindBuild *b)
     r.outer = dim_add(p, dim_mul_const(p, b->block, rows), dim_floordiv(p, b->thread, t));
     KInst *ok = k_test(b->k, r.outer, total, 1);
     r.row_ok = ok->kind == K_CONST && ok->i ? NULL : ok;
+    if (schedule_get(b->s, "early", 0) && !r.loop)
+        load_early(&r);
     group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);
     reduce_all(&r);
     store_row(&r);
