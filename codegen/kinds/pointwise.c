@@ -61,7 +61,7 @@ static double cost(const KindProblem *p, const Schedule *s)
             seconds *= 1.05;                                    /* too little in flight to hide latency */
     }
     /* reductions and products inside are serial loops, run again for every element */
-    double again = 0, elements = (double)dim_typical(count(p));
+    double again = 0, chain = 0, elements = (double)dim_typical(count(p));
     for (uint32_t i = 0; i < p->g->nodes.n; i++) {
         const Node *n = p->g->nodes.data[i];
         Dim k = NULL, unused;
@@ -70,8 +70,10 @@ static double cost(const KindProblem *p, const Schedule *s)
         else if (n->op == OP_MATMUL)
             matmul_extents(p->cx->dims, n, &unused, &unused, &k, &unused);
         again += k ? 4 * elements * (double)dim_typical(k) : 0;
+        chain += k && p->m->target == TARGET_CUDA ? 2e-8 * (double)dim_typical(k) : 0;      /* a load and an addition at a time */
     }
-    seconds += again / p->m->flops_fma;
+    again /= p->m->flops_fma;
+    seconds += again > chain ? again : chain;
     return seconds + p->m->launch_seconds;
 }
 
