@@ -31,16 +31,19 @@ typedef struct PassContext {
     Graph *graph;
     Arena *scratch;                                       /* reset after each pass */
     const PassOptions *opt;
-    PassReport *report;
+    PassReport *report;                                   /* never NULL inside a pass */
+    const struct RuleSet *rules;                          /* generated, or read from opt->rules_dir */
+    uint32_t round;                                       /* of the fixpoint, from 0 */
 } PassContext;
 
-/* Runs all passes to the end of the pipeline. False: diagnosed. The report's memory is the context's arena. */
+/* Runs all passes to the end of the pipeline. False: diagnosed. `report` may be NULL; its memory is the context's arena. */
 bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report);
 const char *const *pipeline_pass_names(uint32_t *n);
 
 bool pass_canonicalise(PassContext *cx);
 bool pass_fold(PassContext *cx);
-bool pass_rules(PassContext *cx);
+bool pass_rules(PassContext *cx);      /* `always` rules, to their fixpoint */
+bool pass_choices(PassContext *cx);    /* `measured` rules, once: leaves choices */
 bool pass_dead_code(PassContext *cx);
 
 /* ---- choices (choices.c) -------------------------------------------------------------------------------------------
