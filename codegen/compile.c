@@ -61,16 +61,48 @@ static json_t *plan_manifest(const Compiled *c)
                      "kernels", kernels, "decisions", decisions);
 }
 
+static const char *dist_text(Arena *a, Dist d)
+{
+    static const char *const names[] = {
+        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint", [DIST_CONSTANT] = "constant",
+        [DIST_SPARSE_ROWS] = "sparse_rows",
+    };
+    StrBuf b = strbuf_new(a);
+    strbuf_printf(&b, "%s(", names[d.kind]);
+    strbuf_double(&b, d.a);
+    if (d.kind != DIST_CONSTANT) {
+        strbuf_add(&b, ", ");
+        strbuf_double(&b, d.b);
+    }
+    strbuf_char(&b, ')');
+    return b.text;
+}
+
+/* What `pawl run` draws where no input is given. */
+static json_t *inputs_manifest(Arena *a, const Task *t)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < t->graph->inputs.n; i++) {
+        const GraphInput *in = &t->graph->inputs.data[i];
+        StrBuf b = strbuf_new(a);
+        type_print(&b, &in->node->type);
+        if (in->node->op == OP_INPUT)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", in->name, "type", b.text, "dist", dist_text(a, in->dist)));
+    }
+    return list;
+}
+
 char *compile_manifest(Arena *a, const Task *t, const Compiled *c, uint32_t n, const CompileOptions *o)
 {
     json_t *plans = json_array();
     for (uint32_t i = 0; i < n; i++)
         json_array_append_new(plans, plan_manifest(&c[i]));
     const Machine *m = &o->codegen.machine;
-    json_t *root = json_pack("{s:s, s:i, s:s, s:s?, s:s, s:s, s:{s:s, s:s, s:s}, s:o}",
+    json_t *root = json_pack("{s:s, s:i, s:s, s:s?, s:s, s:s, s:{s:s, s:s, s:s}, s:I, s:o, s:o}",
                              "pawl", PAWL_VERSION, "abi", 1, "task", t->name, "about", t->about, "device", m->name, "arch", m->arch,
                              "numerics", "matmul", numclass_name(t->numerics.matmul), "conv", numclass_name(t->numerics.conv),
-                             "else", numclass_name(t->numerics.otherwise), "plans", plans);
+                             "else", numclass_name(t->numerics.otherwise), "seed", (json_int_t)t->seed,
+                             "inputs", inputs_manifest(a, t), "provenance", plans);
     char *text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS), *out = arena_strdup(a, text);
     free(text);
     json_decref(root);
