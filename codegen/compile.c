@@ -64,8 +64,7 @@ static json_t *plan_manifest(const Compiled *c)
 static const char *dist_text(Arena *a, Dist d)
 {
     static const char *const names[] = {
-        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint", [DIST_CONSTANT] = "constant",
-        [DIST_SPARSE_ROWS] = "sparse_rows",
+        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint", [DIST_CONSTANT] = "constant"
     };
     StrBuf b = strbuf_new(a);
     strbuf_printf(&b, "%s(", names[d.kind]);
