@@ -365,12 +365,15 @@ static Dim sum_intern(DimPool *p, ArenaMark mark, DimTerm *t, uint32_t n, int64_
     return normal;
 }
 
+Dim dim_of_terms(DimPool *p, const DimTerm *t, uint32_t n, int64_t value)
+{
+    ArenaMark mark = arena_mark(p->arena);
+    return sum_intern(p, mark, arena_copy(p->arena, t, sizeof *t * n), n, value);
+}
+
 Dim dim_of_term(DimPool *p, DimTerm t)
 {
-    if (t.n_atoms == 0 || t.coef == 0)
-        return dim_const(p, t.coef);
-    ArenaMark mark = arena_mark(p->arena);
-    return sum_intern(p, mark, arena_copy(p->arena, &t, sizeof t), 1, 0);
+    return t.n_atoms == 0 ? dim_const(p, t.coef) : dim_of_terms(p, &t, 1, 0);
 }
 
 Dim dim_combine(DimPool *p, const DimScaled *parts, uint32_t n)
@@ -479,6 +482,8 @@ bool term_has(const DimTerm *t, Dim atom)
 
 DimTerm term_without(DimPool *p, const DimTerm *t, Dim atom)
 {
+    if (t->n_atoms == 1)
+        return (DimTerm){t->coef, 0, NULL};
     DimTerm r = {t->coef, 0, arena_new_array(p->arena, Dim, t->n_atoms)};
     bool found = false;
     for (uint32_t i = 0; i < t->n_atoms; i++) {
@@ -490,20 +495,33 @@ DimTerm term_without(DimPool *p, const DimTerm *t, Dim atom)
     return r;
 }
 
+/* Atoms of `by` that t has, counted as often as both have them; both are sorted. */
+static uint32_t atoms_shared(const DimTerm *t, const DimTerm *by)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < t->n_atoms && k < by->n_atoms; i++)
+        k += by->atoms[k] == t->atoms[i];
+    return k;
+}
+
 bool term_divide(DimPool *p, const DimTerm *t, const DimTerm *by, DimTerm *quotient)
 {
-    if (by->n_atoms > t->n_atoms || by->coef == -1 || t->coef % by->coef)
+    if (by->n_atoms > t->n_atoms || by->coef == -1 || t->coef % by->coef || atoms_shared(t, by) < by->n_atoms)
         return false;
-    DimTerm q = {t->coef / by->coef, 0, arena_new_array(p->arena, Dim, t->n_atoms)};
-    uint32_t k = 0;                /* both are sorted, and so is what is left */
-    for (uint32_t i = 0; i < t->n_atoms; i++) {
-        if (k < by->n_atoms && by->atoms[k] == t->atoms[i])
-            k++;
-        else
-            q.atoms[q.n_atoms++] = t->atoms[i];
+    DimTerm q = {t->coef / by->coef, 0, t->atoms};
+    if (by->n_atoms == 0) {
+        q.n_atoms = t->n_atoms;
+    } else if (by->n_atoms < t->n_atoms) {
+        q.atoms = arena_new_array(p->arena, Dim, t->n_atoms - by->n_atoms);
+        for (uint32_t i = 0, k = 0; i < t->n_atoms; i++) {
+            if (k < by->n_atoms && by->atoms[k] == t->atoms[i])
+                k++;
+            else
+                q.atoms[q.n_atoms++] = t->atoms[i];
+        }
     }
     *quotient = q;
-    return k == by->n_atoms;
+    return true;
 }
 
 /* ---- minimum and maximum ---- */

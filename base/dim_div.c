@@ -16,24 +16,29 @@
 /* x = q*g + rest, term by term; the constant counts as a term, divided with remainder when g is a constant. */
 static void split_by(DimPool *p, Dim x, const DimTerm *g, Dim *q, Dim *rest)
 {
-    DIM_SCRATCH(p, DimScaled, in, x->n_terms + 1);
-    DIM_SCRATCH(p, DimScaled, out, x->n_terms + 1);
+    DIM_SCRATCH(p, DimTerm, in, x->n_terms);
+    DIM_SCRATCH(p, DimTerm, out, x->n_terms);
     uint32_t n_in = 0, n_out = 0;
     for (uint32_t i = 0; i < x->n_terms; i++) {
-        DimTerm t;
-        if (term_divide(p, &x->terms[i], g, &t))
-            in[n_in++] = (DimScaled){1, dim_of_term(p, t)};
+        if (term_divide(p, &x->terms[i], g, &in[n_in]))
+            n_in++;
         else
-            out[n_out++] = (DimScaled){1, dim_of_term(p, x->terms[i])};
+            out[n_out++] = x->terms[i];
     }
-    int64_t value = x->value;
+    int64_t inside = 0, outside = x->value;
+    for (uint32_t i = 0; i < n_in; )           /* a term that became a constant */
+        if (in[i].n_atoms == 0) {
+            inside += in[i].coef;
+            in[i] = in[--n_in];
+        } else {
+            i++;
+        }
     if (g->n_atoms == 0 && g->coef > 0) {
-        in[n_in++] = (DimScaled){1, dim_const(p, floordiv64(value, g->coef))};
-        value = floormod64(value, g->coef);
+        inside = floordiv64(x->value, g->coef);
+        outside = floormod64(x->value, g->coef);
     }
-    out[n_out++] = (DimScaled){1, dim_const(p, value)};
-    *q = dim_combine(p, in, n_in);
-    *rest = dim_combine(p, out, n_out);
+    *q = dim_of_terms(p, in, n_in, inside);
+    *rest = dim_of_terms(p, out, n_out, outside);
 }
 
 enum { MOST_STEPS = 16 };
@@ -80,7 +85,10 @@ bool dim_divide_exact(DimPool *p, Dim x, Dim by, Dim *quotient)
 
 static DimTerm term_gcd(DimPool *p, const DimTerm *a, const DimTerm *b)
 {
-    DimTerm g = {gcd64(a->coef, b->coef), 0, arena_new_array(p->arena, Dim, a->n_atoms)};
+    DimTerm g = {gcd64(a->coef, b->coef), 0, NULL};
+    uint32_t most = a->n_atoms < b->n_atoms ? a->n_atoms : b->n_atoms;
+    if (most)
+        g.atoms = arena_new_array(p->arena, Dim, most);
     for (uint32_t i = 0, j = 0; i < a->n_atoms && j < b->n_atoms; ) {
         int c = dim_compare(a->atoms[i], b->atoms[j]);
         if (c == 0)
@@ -151,20 +159,24 @@ static bool try_factor(DimPool *p, Dim x, Dim by, DimTerm g, Split *out)
     return dim_is(rest, 0) && out->by->hi > 0;
 }
 
-/* Factors that `by` shares with all terms, then with single terms of x, the largest first as they come. */
+enum { MOST_FACTORS = 16 };
+
+/* Factors that `by` shares with all of its own terms, then with single terms of x as they come. */
 static bool find_factor(DimPool *p, Dim x, Dim by, Split *out)
 {
     DimAttempt attempt = dim_attempt_begin(p);
-    DimTerm all = content(p, by);
-    bool found = try_factor(p, x, by, all, out);
-    for (uint32_t i = 0; i < x->n_terms && !found; i++) {
-        DimTerm g = term_gcd(p, &all, &x->terms[i]);
-        bool seen = g.coef == all.coef && g.n_atoms == all.n_atoms;
-        for (uint32_t j = 0; j < i && !seen; j++) {
-            DimTerm h = term_gcd(p, &all, &x->terms[j]);
-            seen = g.coef == h.coef && term_same_atoms(&g, &h);
-        }
-        found = !seen && try_factor(p, x, by, g, out);
+    DimTerm tried[MOST_FACTORS] = {content(p, by)};
+    uint32_t n = 1;
+    bool found = try_factor(p, x, by, tried[0], out);
+    for (uint32_t i = 0; i < x->n_terms && !found && n < MOST_FACTORS; i++) {
+        DimTerm g = term_gcd(p, &tried[0], &x->terms[i]);
+        bool seen = false;
+        for (uint32_t j = 0; j < n && !seen; j++)
+            seen = g.coef == tried[j].coef && term_same_atoms(&g, &tried[j]);
+        if (seen)
+            continue;
+        tried[n++] = g;
+        found = try_factor(p, x, by, g, out);
     }
     return dim_attempt_end(p, attempt) && found;
 }
@@ -239,16 +251,14 @@ Dim dim_align_up(DimPool *p, Dim a, int64_t to)
 /* Coefficients into (-N/2, N/2], the constant into [0, N). */
 static Dim reduce_coefficients(DimPool *p, Dim x, int64_t n)
 {
-    DIM_SCRATCH(p, DimScaled, part, x->n_terms + 1);
+    DIM_SCRATCH(p, DimTerm, t, x->n_terms);
     for (uint32_t i = 0; i < x->n_terms; i++) {
-        DimTerm t = x->terms[i];
-        t.coef = floormod64(t.coef, n);
-        if (t.coef > n / 2)
-            t.coef -= n;
-        part[i] = (DimScaled){1, dim_of_term(p, t)};
+        t[i] = x->terms[i];
+        t[i].coef = floormod64(t[i].coef, n);
+        if (t[i].coef > n / 2)
+            t[i].coef -= n;
     }
-    part[x->n_terms] = (DimScaled){1, dim_const(p, floormod64(x->value, n))};
-    return dim_combine(p, part, x->n_terms + 1);
+    return dim_of_terms(p, t, x->n_terms, floormod64(x->value, n));
 }
 
 /* c*(y % M) counts as c*y modulo D when D divides c*M. */
@@ -388,9 +398,11 @@ static Dim recombine_div(DimPool *p, Dim d, Dim term, Dim factor, Dim div)
     return x ? x : replace(p, d, term, dim_mul_const(p, whole, -1), dim_mul_const(p, remainder, -1));
 }
 
+enum { MOST_TERMS = 64, MOST_NODES = 5000 };      /* the search is quadratic: sums beyond this stay as they are */
+
 Dim dim_recombine(DimPool *p, Dim d)
 {
-    if (d->n_terms < 2)
+    if (d->n_terms < 2 || d->n_terms > MOST_TERMS || d->size > MOST_NODES)
         return d;
     for (uint32_t i = 0; i < d->n_terms; i++)
         for (uint32_t j = 0; j < d->terms[i].n_atoms; j++) {

@@ -53,6 +53,7 @@ static inline int64_t gcd64(int64_t a, int64_t b)             /* 0 where it woul
 typedef struct { int64_t coef; Dim dim; } DimScaled;
 Dim  dim_combine(DimPool *p, const DimScaled *parts, uint32_t n);      /* sum of coef * dim, normalised once */
 Dim  dim_of_term(DimPool *p, DimTerm t);
+Dim  dim_of_terms(DimPool *p, const DimTerm *t, uint32_t n, int64_t value);     /* in any order, atoms sorted */
 Dim  dim_intern_pair(DimPool *p, DimKind kind, Dim a, Dim b, DimRange r);
 int  dim_compare(Dim a, Dim b);                                        /* structural order: the same in every pool */
 bool term_same_atoms(const DimTerm *a, const DimTerm *b);

@@ -172,7 +172,8 @@ static int urgency(Dim x)
     return 0;
 }
 
-enum { MOST_ATOMS = 16 };
+/* Beyond this a proof is unlikely and costs more than the compiler's expressions, which are small, ever need. */
+enum { MOST_ATOMS = 16, MOST_TERMS = 24, MOST_NODES = 2000 };
 
 static uint32_t atoms_by_urgency(Dim d, Dim *list)
 {
@@ -199,7 +200,7 @@ static bool nonnegative(Proof *f, Dim d)
         return false;
     if (d->lo >= 0)
         return true;
-    if (--f->fuel < 0 || has_counterexample(d))
+    if (--f->fuel < 0 || d->n_terms > MOST_TERMS || d->size > MOST_NODES || has_counterexample(d))
         return false;
     Dim atoms[MOST_ATOMS];
     uint32_t n = atoms_by_urgency(d, atoms);

@@ -19,18 +19,21 @@ bool dim_uses(Dim d, Dim sym)
 
 void dim_extract(DimPool *p, Dim d, Dim x, Dim *c, Dim *r)
 {
-    DIM_SCRATCH(p, DimScaled, with, d->n_terms);
-    DIM_SCRATCH(p, DimScaled, without, d->n_terms + 1);
+    DIM_SCRATCH(p, DimTerm, with, d->n_terms);
+    DIM_SCRATCH(p, DimTerm, without, d->n_terms);
     uint32_t n_with = 0, n_without = 0;
+    int64_t value = 0;
     for (uint32_t i = 0; i < d->n_terms; i++) {
-        if (term_has(&d->terms[i], x))
-            with[n_with++] = (DimScaled){1, dim_of_term(p, term_without(p, &d->terms[i], x))};
+        const DimTerm *t = &d->terms[i];
+        if (!term_has(t, x))
+            without[n_without++] = *t;
+        else if (t->n_atoms == 1)
+            value = t->coef;
         else
-            without[n_without++] = (DimScaled){1, dim_of_term(p, d->terms[i])};
+            with[n_with++] = term_without(p, t, x);
     }
-    without[n_without++] = (DimScaled){1, dim_const(p, d->value)};
-    *c = dim_combine(p, with, n_with);
-    *r = dim_combine(p, without, n_without);
+    *c = dim_of_terms(p, with, n_with, value);
+    *r = dim_of_terms(p, without, n_without, d->value);
 }
 
 bool dim_linear_in(DimPool *p, Dim d, Dim sym, Dim *coef, Dim *rest)

@@ -15,7 +15,7 @@ bool     map_set_ptr(Map *m, const void *key, const void *value);
 bool     map_remove(Map *m, uint64_t key);
 void     map_clear(Map *m);
 uint32_t map_count(const Map *m);
-/* i-th live entry in insertion order; false past the end */
+/* i-th live entry in insertion order; false past the end. The first call after a removal compacts the map. */
 bool     map_entry(const Map *m, uint32_t i, uint64_t *key, uint64_t *value);
 
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
