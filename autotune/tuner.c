@@ -43,7 +43,7 @@ static const char *name_of(const Workload *w) { return w ? w->name : NULL; }
 static bool add_variant(Tuning *u, const Workload *w, const ChoicePick *picks, uint32_t n)
 {
     Context *cx = u->t.cx;
-    Variant v = {.workload = w, .picks = arena_copy(cx->arena, picks, sizeof *picks * (n + 1)), .n_picks = n};
+    Variant v = {.workload = w, .picks = arena_copy(cx->arena, picks, sizeof *picks * n), .n_picks = n};
     CompileOptions quiet = u->shop.options;
 
     if (!variant_form(cx, u->task, &quiet, &v))
