@@ -385,7 +385,8 @@ class Row:
         import torch
         torch.cuda.synchronize()
         where = self.ours.output_order(self.program)
-        for copy in our_outputs[::10]:
+        called = min(len(our_outputs), self.result["pairs"] * self.result["batch"])
+        for copy in our_outputs[:called:10]:
             for k, expected in zip(where, self.our_first):
                 got = copy[k]
                 same = torch.equal(got, expected) or torch.equal(torch.nan_to_num(got), torch.nan_to_num(expected))
