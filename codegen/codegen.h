@@ -69,6 +69,9 @@ typedef struct CodegenOptions {
 Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Arena *a, uint32_t *n);
 double    group_cost(Context *cx, const Group *g, const Schedule *s, const CodegenOptions *o);   /* predicted seconds */
 
+/* Predicted seconds of a whole graph (without choices), every group at its default schedule; negative: some group has no kind. */
+double    codegen_predict(Context *cx, const Graph *g, const CodegenOptions *o);
+
 /* A plan that runs only this group, its operands as inputs, its results as outputs: what the tuner measures.
  * NULL: diagnosed (an illegal schedule is data: PAWL_EXIT_UNSUPPORTED in the diagnostics). */
 Plan *group_plan(Context *cx, const Graph *g, const Group *group, const Schedule *s, const CodegenOptions *o);
@@ -93,6 +96,7 @@ typedef struct Compiled {
     Graph *graph;                                  /* specialised, before any pass */
     Graph *with_choices, *resolved;                /* after passes; after picks */
     PassReport report;
+    Vec(PlanDecision) decisions;                   /* of choices that nobody picked: the model's */
     Groups *groups;
     Plan *plan;
     double seconds_passes, seconds_codegen, seconds_emit, seconds_weights;

@@ -5,12 +5,47 @@
 
 #include <jansson.h>
 
-/* Picks the tuner's measured alternatives, or the model's cheaper one. */
-static Graph *settle_choices(Context *cx, const Graph *g, const CompileOptions *o, Compiled *out)
+static const ChoicePick *find_pick(const CompileOptions *o, Str id)
 {
-    (void)cx;
-    out->resolved = choices_resolve(g, o->picks, o->n_picks);
-    return out->resolved;
+    for (uint32_t i = 0; i < o->n_picks; i++)
+        if (!strcmp(o->picks[i].id, id))
+            return &o->picks[i];
+    return NULL;
+}
+
+/* Choices with a pick (measured, or the user's) take it. The others are tried one at a time under the machine model, the rest as
+ * picked so far; the unrewritten form stays unless another is predicted to be faster. */
+static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o, const CodegenOptions *codegen, Compiled *out)
+{
+    uint32_t n;
+    ChoiceInfo *list = choices_list(g, cx->scratch, &n);
+    ChoicePick *picks = arena_new_array(cx->scratch, ChoicePick, n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        const ChoicePick *given = find_pick(o, list[i].id);
+        picks[i] = (ChoicePick){list[i].id, given ? given->alternative : 0};
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (find_pick(o, list[i].id))
+            continue;
+        double best = -1, first = -1;
+        uint32_t winner = 0;
+        for (uint32_t a = 0; a < list[i].n_alternatives; a++) {
+            picks[i].alternative = a;
+            Graph *trial = choices_resolve(g, picks, n);
+            double seconds = trial ? codegen_predict(cx, trial, codegen) : -1;
+            first = a ? first : seconds;
+            if (seconds >= 0 && (best < 0 || seconds < best)) {
+                best = seconds;
+                winner = a;
+            }
+        }
+        picks[i].alternative = winner;
+        vec_push(cx->arena, &out->decisions, ((PlanDecision){
+            list[i].id, str_format(cx->strs, "%u", winner),
+            str_format(cx->strs, "not measured; the machine model predicts %.1f us against %.1f us unrewritten", best * 1e6, first * 1e6)}));
+    }
+    out->resolved = choices_resolve(g, picks, n);
+    return out->resolved != NULL;
 }
 
 bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out)
@@ -24,17 +59,19 @@ bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOpti
     out->with_choices = graph_specialise(out->graph, NULL, 0);
     PassOptions passes = o->passes;
     passes.numerics = t->numerics;
-    if (!out->with_choices || !pipeline_run(out->with_choices, &passes, &out->report) ||
-        !settle_choices(cx, out->with_choices, o, out))
-        return false;
-    double passed = clock_seconds();
     CodegenOptions codegen = o->codegen;
     codegen.numerics = t->numerics;
+    if (!out->with_choices || !pipeline_run(out->with_choices, &passes, &out->report) ||
+        !settle_choices(cx, out->with_choices, o, &codegen, out))
+        return false;
+    double passed = clock_seconds();
     out->groups = groups_form(cx, out->resolved, &codegen);
     out->plan = out->groups ? codegen_plan(cx, out->resolved, out->groups, &codegen) : NULL;
     if (!out->plan)
         return false;
     out->plan->name = t->name;
+    for (uint32_t i = 0; i < out->decisions.n; i++)
+        vec_push(cx->arena, &out->plan->decisions, out->decisions.data[i]);
     out->plan->workload = w ? w->name : NULL;
     double built = clock_seconds();
     if (!o->no_weights && !o->codegen.no_code && !weights_materialise(cx, &out->plan, 1, t))

@@ -68,6 +68,20 @@ double group_cost(Context *cx, const Group *g, const Schedule *s, const CodegenO
     return kind_find(s->kind)->cost(&p, s);
 }
 
+double codegen_predict(Context *cx, const Graph *g, const CodegenOptions *o)
+{
+    double seconds = 0;
+    Groups *gs = groups_form(cx, g, o);
+    for (uint32_t i = 0; i < gs->n; i++) {
+        uint32_t n;
+        Schedule *space = group_space(cx, gs->g[i], o, cx->scratch, &n);
+        if (!n)
+            return -1;
+        seconds += group_cost(cx, gs->g[i], &space[0], o);
+    }
+    return seconds;
+}
+
 static bool choose_schedule(Builder *b, Group *g)
 {
     Schedule s;
