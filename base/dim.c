@@ -157,7 +157,8 @@ int dim_compare(Dim a, Dim b)
 
 bool term_same_atoms(const DimTerm *a, const DimTerm *b)
 {
-    return a->n_atoms == b->n_atoms && memcmp(a->atoms, b->atoms, sizeof *a->atoms * a->n_atoms) == 0;
+    return a->n_atoms == b->n_atoms
+        && (a->n_atoms == 0 || memcmp(a->atoms, b->atoms, sizeof *a->atoms * a->n_atoms) == 0);
 }
 
 static bool dim_equal(const void *x, const void *y)
