@@ -530,11 +530,43 @@ static Dim node_bytes(DimPool *p, const Node *n)
     return dim_mul_const(p, shape_count(p, &n->type.shape), dtype_bytes(n->type.dtype));
 }
 
+/* Elements that an access touches at most: one for each value of the loop variables in its index. */
+static Dim touched(Former *f, Dim d, Map *seen)
+{
+    Dim count = dim_const(f->p, 1);
+    if (d->kind == DIM_SYM) {
+        return d->extent && map_set(seen, (uintptr_t)d, 1) ? d->extent : count;
+    } else if (d->kind == DIM_SUM) {
+        for (uint32_t i = 0; i < d->n_terms; i++)
+            for (uint32_t k = 0; k < d->terms[i].n_atoms; k++)
+                count = dim_mul(f->p, count, touched(f, d->terms[i].atoms[k], seen));
+    } else if (d->kind != DIM_CONST) {
+        count = dim_mul(f->p, touched(f, d->a, seen), touched(f, d->b, seen));
+    }
+    return count;
+}
+
+/* Bytes of an input that the group reads: of a slice only the slice. Products and scans read what they name, whole. */
+static Dim bytes_read_of(Former *f, const Node *n, const GroupAccesses *all)
+{
+    Dim sum = dim_const(f->p, 0), whole = shape_count(f->p, &n->type.shape);
+    bool any = false;
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (all->a[i].node != n)
+            continue;
+        Dim t = touched(f, all->a[i].flat, map_new(f->a));
+        sum = any && !dim_lt(f->p, sum, t) ? sum : t;         /* places of one group overlap more often than not: the widest counts */
+        any = true;
+    }
+    return any ? dim_mul_const(f->p, dim_min(f->p, sum, whole), dtype_bytes(n->type.dtype)) : node_bytes(f->p, n);
+}
+
 static void count_traffic(Former *f, Group *g)
 {
+    GroupAccesses all = group_accesses(f->cx, g);
     g->bytes_read = g->bytes_written = g->flops = dim_const(f->p, 0);
     for (uint32_t i = 0; i < g->inputs.n; i++)
-        g->bytes_read = dim_add(f->p, g->bytes_read, node_bytes(f->p, g->inputs.data[i]));
+        g->bytes_read = dim_add(f->p, g->bytes_read, bytes_read_of(f, g->inputs.data[i], &all));
     for (uint32_t i = 0; i < g->outputs.n; i++)
         g->bytes_written = dim_add(f->p, g->bytes_written, node_bytes(f->p, g->outputs.data[i].node));
     for (uint32_t i = 0; i < g->nodes.n; i++) {
