@@ -53,16 +53,16 @@ static uint32_t axis_rank(Op op, Node *const *in, const Attr *attrs, uint32_t n_
     return 0;
 }
 
-static bool axis_normalise(Context *cx, Op op, const char *key, uint32_t rank, int64_t *axis, Loc loc)
+static bool axis_normalise(Context *cx, Op op, uint32_t rank, int64_t *axis, Loc loc)
 {
     int64_t r = rank;
 
     if (r == 0)
-        FAIL("%s of %s: the operand has rank 0, so it has no axis", key, op_name(op));
+        FAIL("%s has no axes to choose from: its operand has rank 0", op_name(op));
     if (*axis < -r || *axis >= r)
         return diag_error(cx->diags, PAWL_EXIT_INVALID, loc,
                           arena_printf(cx->arena, "a tensor of rank %u has axes %d to %d", rank, -(int)r, (int)r - 1),
-                          "%s %lld of %s is out of range", key, (long long)*axis, op_name(op));
+                          "axis %lld of %s is out of range", (long long)*axis, op_name(op));
     if (*axis < 0)
         *axis += r;
     return true;
@@ -88,7 +88,7 @@ static bool ints_normalise(Context *cx, Op op, uint32_t rank, AttrList *out, Att
         out->ints[i] = a->ints[i];
     a->ints = out->ints;
     for (uint32_t i = 0; i < a->n; i++)
-        if (!axis_normalise(cx, op, key, rank, &out->ints[i], loc))
+        if (!axis_normalise(cx, op, rank, &out->ints[i], loc))
             return false;
     if (a->key == ATTR_AXES)
         sort_ints(out->ints, a->n);
@@ -167,7 +167,7 @@ static bool attr_normalise(Context *cx, Op op, Node *const *in, const Attr *attr
                           "%s has no attribute '%s'", op_name(op), name);
     if (!flag_check(cx, op, &a, loc) || !size_check(cx, op, &a, loc))
         return false;
-    if (a.key == ATTR_AXIS && !axis_normalise(cx, op, name, axis_rank(op, in, attrs, n_attrs), &a.i, loc))
+    if (a.key == ATTR_AXIS && !axis_normalise(cx, op, axis_rank(op, in, attrs, n_attrs), &a.i, loc))
         return false;
     if (attr_table[a.key].kind == AK_INTS && !ints_normalise(cx, op, node_rank(in[0]), out, &a, loc))
         return false;

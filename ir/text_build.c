@@ -155,6 +155,9 @@ static bool attr_key(Builder *b, Op op, const TextKeyArg *arg, uint32_t position
     const OpAttrs *takes = op_attrs(op);
 
     if (!arg->key) {
+        if (position >= takes->n && arg->value->kind == TE_VALUE)
+            return FAIL_AT(b, loc, NULL, "%s takes %d operand%s; this is one more", op_name(op), op_table[op].arity,
+                           op_table[op].arity == 1 ? "" : "s");
         if (position >= takes->n)
             return FAIL_AT(b, loc, NULL, "%s has too many arguments: it takes %d operand%s and %u attribute%s", op_name(op),
                            op_table[op].arity, op_table[op].arity == 1 ? "" : "s", takes->n, takes->n == 1 ? "" : "s");

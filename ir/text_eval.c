@@ -563,6 +563,8 @@ static const AttrVal *eval_name(const TextScope *s, const TextExpr *e)
         v = val_dtype(s, t);
     if (!v && (strcmp(e->name, "true") == 0 || strcmp(e->name, "false") == 0))
         v = val_int(s, e->name[0] == 't');
+    if (!v && s->create)
+        v = val_dim(s, dim_sym(s->cx->dims, e->name, 0, INT64_MAX));
     if (!v)
         return name_unknown(s, e);
     if (!e->index)
@@ -623,11 +625,8 @@ const AttrVal *text_eval(const TextScope *s, const TextExpr *e)
 }
 
 /* ---- types ------------------------------------------------------------------------------------------------------------------------ */
-static Dim eval_type_dim(const TextScope *s, const TextExpr *e, bool create_syms)
+static Dim eval_type_dim(const TextScope *s, const TextExpr *e)
 {
-    if (create_syms && e->kind == TE_NAME && !dim_sym_find(s->cx->dims, e->name) &&
-        !(s->attrs && map_get_ptr(s->attrs, e->name)))
-        return dim_sym(s->cx->dims, e->name, 0, INT64_MAX);
     const AttrVal *v = text_eval(s, e);
     if (!v)
         return NULL;
@@ -638,7 +637,7 @@ static Dim eval_type_dim(const TextScope *s, const TextExpr *e, bool create_syms
     return v->dim;
 }
 
-bool text_eval_type(const TextScope *s, const TextExpr *e, bool create_syms, Type *out)
+bool text_eval_type(const TextScope *s, const TextExpr *e, Type *out)
 {
     *out = (Type){0};
     if (!dtype_parse(e->name, &out->dtype)) {
@@ -656,7 +655,7 @@ bool text_eval_type(const TextScope *s, const TextExpr *e, bool create_syms, Typ
     if (e->n > MAX_RANK)
         return diag_error(s->cx->diags, PAWL_EXIT_INVALID, text_loc(s, e), NULL, "rank %u; at most %d is possible", e->n, MAX_RANK);
     for (uint32_t i = 0; i < e->n; i++)
-        if (!(out->shape.d[out->shape.rank++] = eval_type_dim(s, e->args[i].value, create_syms)))
+        if (!(out->shape.d[out->shape.rank++] = eval_type_dim(s, e->args[i].value)))
             return false;
     return shape_check(s->cx, &out->shape, text_loc(s, e));
 }

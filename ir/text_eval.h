@@ -16,12 +16,13 @@ typedef struct {
     Map *values;                                /* Str -> Node*: %x in dim(%x, 0); may be NULL */
     Map *attrs;                                 /* Str -> const AttrVal*: attributes of a composite, dims with one value; may be NULL */
     bool symbols;                               /* names may be symbols of the dim pool */
+    bool create;                                /* unknown names become symbols of unknown range */
     Map *poisoned;                              /* Str: values whose definition failed: no further message; may be NULL */
     Loc at;                                     /* where to report instead of the expression's place, when at.source */
 } TextScope;
 
 const AttrVal *text_eval(const TextScope *s, const TextExpr *e);              /* NULL: diagnosed */
-bool text_eval_type(const TextScope *s, const TextExpr *e, bool create_syms, Type *out);
+bool text_eval_type(const TextScope *s, const TextExpr *e, Type *out);
 bool text_eval_is_function(const char *name);                                 /* dim, rank, … */
 Node *text_value(const TextScope *s, const TextExpr *e);                      /* what %x is; NULL: diagnosed or poisoned */
 bool attrval_number(const AttrVal *v, double *out, bool *is_int);             /* constant dims and floats */

@@ -117,7 +117,7 @@ static Node *build_tensor(TextBuilder *b, const TextScope *s, const TextStatemen
                    "tensor needs its name, its data as a list, and its type after ':'");
         return NULL;
     }
-    if (!text_eval_type(s, st->type, false, &t))
+    if (!text_eval_type(s, st->type, &t))
         return NULL;
     for (uint32_t i = 0; i < t.shape.rank; i++) {
         if (!dim_is_const(t.shape.d[i]) || t.shape.d[i]->value > 1 << 20) {
@@ -152,7 +152,7 @@ static bool check_annotation(TextBuilder *b, const TextScope *s, const TextState
 
     if (!st->type)
         return true;
-    if (!text_eval_type(s, st->type, false, &t))
+    if (!text_eval_type(s, st->type, &t))
         return false;
     if (type_equal(&t, &n->type))
         return true;
@@ -297,7 +297,7 @@ bool text_declare(Graph *g, const TextScope *s, Op op, Str name, const TextDecl 
 {
     Type t;
 
-    if (!text_eval_type(s, decl->type, false, &t))
+    if (!text_eval_type(s, decl->type, &t))
         return false;
     Node *n = graph_input(g, op, name, t, loc);
     if (!n)
@@ -394,27 +394,32 @@ bool text_parse_file(Context *cx, const Source *s, TextFunc **funcs, uint32_t *n
 
 Graph *graph_parse(Context *cx, const Source *s)
 {
+    Context own = *cx;                                            /* the AST goes when the graph stands */
     TextGraph *parsed;
     TextFunc *funcs;
     uint32_t n, n_funcs;
+    Graph *g = NULL;
 
-    if (!text_parse_items(cx, s, &funcs, &n_funcs, &parsed, &n))
-        return NULL;
-    if (n != 1 || n_funcs) {
-        diag_error(cx->diags, PAWL_EXIT_INVALID, loc_at(s, 0, 1), NULL, "expected one graph, found %u%s", n, n_funcs ? " and functions" : "");
-        return NULL;
+    own.arena = arena_new();
+    if (text_parse_items(&own, s, &funcs, &n_funcs, &parsed, &n)) {
+        if (n != 1 || n_funcs)
+            diag_error(cx->diags, PAWL_EXIT_INVALID, loc_at(s, 0, 1), NULL, "expected one graph, found %u%s", n,
+                       n_funcs ? " and functions" : "");
+        else
+            g = build_graph(cx, &parsed[0], functions_builtin(&own));
     }
-    return build_graph(cx, &parsed[0], functions_builtin(cx));
+    arena_free(own.arena);
+    return g;
 }
 
 bool text_parse_type(Context *cx, const Source *s, Type *out, bool create_syms)
 {
     TextDecl decl;
-    TextScope scope = {.cx = cx, .arena = cx->arena, .symbols = true};
+    TextScope scope = {.cx = cx, .arena = cx->arena, .symbols = true, .create = create_syms};
 
     if (!text_parse_decl_in(cx, s, 0, s->len, &decl))
         return false;
     if (decl.dist || decl.n_opts)
         return diag_error(cx->diags, PAWL_EXIT_INVALID, decl.loc, NULL, "expected a type and nothing else");
-    return text_eval_type(&scope, decl.type, create_syms, out);
+    return text_eval_type(&scope, decl.type, out);
 }

@@ -429,6 +429,7 @@ static TextExpr *parse_unary(Parser *p)
             return expr_of(p, TE_NEG, "-", loc, e, NULL);
         e->number = -e->number;
         e->integer = -e->integer;
+        e->is_int &= e->integer != 0;                          /* -0 is a float: integers have one zero */
         e->loc = loc_at(p->s, loc.offset, e->loc.offset + e->loc.len - loc.offset);
         return e;
     }

@@ -42,7 +42,7 @@ static bool parse_decl(Task *t, const YamlNode *n, const char *what, TextDecl *o
     if (!expect_kind(t, n, YAML_SCALAR, what))
         return false;
     if (!n->text[0])
-        FAIL(t, n->loc, "x: bf16[B, 2048]", "%s has no type", what);
+        FAIL(t, n->loc, "x: bf16[B, 2048]", "'%s' has no type", what);
     Span at = scalar_span(t->cx, n);
     return text_parse_decl_in(t->cx, at.s, at.begin, at.end, out);
 }
@@ -358,7 +358,7 @@ static bool bind(Task *t, Workload *w, const char *name, int64_t value, Loc name
         const char **names = arena_new_array(t->cx->arena, const char *, t->n_symbols + 1);
         for (uint32_t i = 0; i < t->n_symbols; i++)
             names[i] = t->symbols[i]->name;
-        const char *near = str_nearest(name, names, t->n_symbols);
+        const char *near = fixed || strlen(name) < 2 ? NULL : str_nearest(name, names, t->n_symbols);
         FAIL(t, name_loc, near ? arena_printf(t->cx->arena, "did you mean '%s'?", near) : NULL,
              fixed ? "dim %s is fixed" : "no dim is called '%s'", name);
     }
@@ -510,7 +510,8 @@ static bool load(Task *t, const YamlNode *root)
     ok &= load_inputs(t, OP_PARAM, yaml_get(root, "params"), "params");
     if (!ok || !load_graph(t, yaml_get(root, "graph")) || !load_outputs(t, yaml_get(root, "outputs")))
         return false;
-    return load_numerics(t, yaml_get(root, "numerics")) & load_workloads(t, yaml_get(root, "workloads"));
+    ok = load_numerics(t, yaml_get(root, "numerics"));
+    return load_workloads(t, yaml_get(root, "workloads")) && ok;
 }
 
 Task *task_from_source(Context *cx, const Source *s)

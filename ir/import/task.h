@@ -41,7 +41,7 @@ typedef struct Task {
     uint64_t seed;                                 /* `seed:`, default 0 */
 } Task;
 
-Task *task_load(Context *cx, const char *path);                       /* NULL: diagnosed in cx->diags */
+Task *task_load(Context *cx, const char *path);                       /* NULL: diagnosed in cx->diags; graph_free(t->graph) ends it */
 Task *task_from_source(Context *cx, const Source *s);
 const Workload *task_workload(const Task *t, const char *name);       /* NULL: diagnosed with the known names */
 /* A workload from "S=512,B=1" or a name. False: diagnosed. */
