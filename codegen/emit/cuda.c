@@ -583,8 +583,9 @@ static void print_store(Names *x, const KInst *n)
     Expr base = p.access.kind == ACCESS_CONTIGUOUS ? shared_dim(c, p.access.base) : none;
     const char *whole = each ? all_lanes_test(c, &p, mask) : NULL;
     if (whole) {
+        const char *name = array_of(c, v);
         line(c, "if (%s) {", whole);
-        line(c, "    %s(%s, %s);", cuda_store_name(c->arena, p.dtype, p.lanes, p.access.align, p.mode), pointer(c, &p, base), array_of(c, v));
+        line(c, "    %s(%s, %s);", cuda_store_name(c->arena, p.dtype, p.lanes, p.access.align, p.mode), pointer(c, &p, base), name);
         line(c, "} else {");
         c->depth++;
     }

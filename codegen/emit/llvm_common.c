@@ -453,26 +453,73 @@ static LLVMValueRef fill_bits(Lower *L, const KInst *n, DType t, uint32_t lanes)
     return dtype_is_float(t) ? ll_fconst(L, mem, n->f) : ll_iconst(L, mem, n->i);
 }
 
+/* `mask` says of a contiguous access that lane l lies below a bound: whether all of them do, or NULL. */
+static LLVMValueRef all_lanes_in(Lower *L, const Place *p, const KInst *mask)
+{
+    uint32_t size = dtype_bytes(p->dtype);
+    if (!L->branch_on_whole || mask->kind != K_TEST || p->access.kind != ACCESS_CONTIGUOUS || p->access.align <= size)
+        return NULL;
+    Access x = k_access(L->k, mask->index, p->lanes, DT_I8, 1);
+    if (x.kind != ACCESS_CONTIGUOUS || dim_uses(mask->bound, kernel_lane(L->k->cx->dims, p->lanes)))
+        return NULL;
+    LLVMValueRef last = LLVMBuildNSWAdd(L->b, ll_dim(L, x.base), ll_iconst(L, L->index, (int64_t)p->lanes - 1), "");
+    return LLVMBuildICmp(L->b, LLVMIntSLT, last, ll_dim(L, mask->bound), "");
+}
+
+/* cond ? load : otherwise(), by branches; `otherwise` is the fill or the load lane by lane. */
+static LLVMValueRef load_if(Lower *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef fill)
+{
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), then = ll_block(L, "in"), some = lanes_mask ? ll_block(L, "some") : NULL,
+                      after = ll_block(L, "after");
+    uint32_t scope = ll_scope(L);
+    LLVMBuildCondBr(L->b, cond, then, some ? some : after);
+    enter(L, then);
+    LLVMValueRef v[2] = {load_memory(L, p), fill};
+    ll_scope_end(L, scope);
+    LLVMBuildBr(L->b, after);
+    if (some) {
+        enter(L, some);
+        v[1] = load_lanes(L, p, lanes_mask, fill);
+        ll_scope_end(L, scope);
+        LLVMBuildBr(L->b, after);
+    }
+    enter(L, after);
+    LLVMValueRef phi = LLVMBuildPhi(L->b, LLVMTypeOf(fill), "");
+    LLVMAddIncoming(phi, v, (LLVMBasicBlockRef[]){then, some ? some : from}, 2);
+    return phi;
+}
+
 static LLVMValueRef lower_load(Lower *L, const KInst *n)
 {
     Place p = place_of(L, n, n->type.lanes);
     const KInst *mask = n->n_args ? n->args[0] : NULL;
     if (!mask)
         return ll_from_memory(L, load_memory(L, &p), p.dtype, p.lanes);
-    LLVMValueRef m = L->value[mask->id], fill = fill_bits(L, n, p.dtype, p.lanes);
-    if (mask->type.lanes > 1)
-        return ll_from_memory(L, load_lanes(L, &p, m, fill), p.dtype, p.lanes);
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), then = ll_block(L, "in"), after = ll_block(L, "after");
-    LLVMBuildCondBr(L->b, m, then, after);
-    enter(L, then);
+    LLVMValueRef m = L->value[mask->id], fill = fill_bits(L, n, p.dtype, p.lanes), v;
+    LLVMValueRef whole = mask->type.lanes > 1 ? all_lanes_in(L, &p, mask) : NULL;
+    if (mask->type.lanes == 1)
+        v = load_if(L, &p, m, NULL, fill);
+    else
+        v = whole ? load_if(L, &p, whole, m, fill) : load_lanes(L, &p, m, fill);
+    return ll_from_memory(L, v, p.dtype, p.lanes);
+}
+
+static void store_if(Lower *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef v)
+{
+    LLVMBasicBlockRef then = ll_block(L, "in"), some = lanes_mask ? ll_block(L, "some") : NULL, after = ll_block(L, "after");
     uint32_t scope = ll_scope(L);
-    LLVMValueRef v = load_memory(L, &p);
+    LLVMBuildCondBr(L->b, cond, then, some ? some : after);
+    enter(L, then);
+    store_memory(L, p, v);
     ll_scope_end(L, scope);
     LLVMBuildBr(L->b, after);
+    if (some) {
+        enter(L, some);
+        store_lanes(L, p, v, lanes_mask);
+        ll_scope_end(L, scope);
+        LLVMBuildBr(L->b, after);
+    }
     enter(L, after);
-    LLVMValueRef phi = LLVMBuildPhi(L->b, LLVMTypeOf(fill), "");
-    LLVMAddIncoming(phi, (LLVMValueRef[]){v, fill}, (LLVMBasicBlockRef[]){then, from}, 2);
-    return ll_from_memory(L, phi, p.dtype, p.lanes);
 }
 
 static void lower_store(Lower *L, const KInst *n)
@@ -480,20 +527,15 @@ static void lower_store(Lower *L, const KInst *n)
     Place p = place_of(L, n, n->args[0]->type.lanes);
     const KInst *mask = n->n_args > 1 ? n->args[1] : NULL;
     LLVMValueRef v = ll_to_memory(L, L->value[n->args[0]->id], p.dtype, p.lanes);
-    if (!mask) {
+    LLVMValueRef whole = mask && mask->type.lanes > 1 ? all_lanes_in(L, &p, mask) : NULL;
+    if (!mask)
         store_memory(L, &p, v);
-    } else if (mask->type.lanes > 1) {
+    else if (mask->type.lanes == 1)
+        store_if(L, &p, L->value[mask->id], NULL, v);
+    else if (whole)
+        store_if(L, &p, whole, L->value[mask->id], v);
+    else
         store_lanes(L, &p, v, L->value[mask->id]);
-    } else {
-        LLVMBasicBlockRef then = ll_block(L, "in"), after = ll_block(L, "after");
-        LLVMBuildCondBr(L->b, L->value[mask->id], then, after);
-        enter(L, then);
-        uint32_t scope = ll_scope(L);
-        store_memory(L, &p, v);
-        ll_scope_end(L, scope);
-        LLVMBuildBr(L->b, after);
-        enter(L, after);
-    }
 }
 
 static LLVMValueRef lower_atomic(Lower *L, const KInst *n)

@@ -13,6 +13,7 @@ typedef struct Lower Lower;
 typedef struct LowerTarget {
     /* float (or double) functions that need a library: exp … pow; `t` is DT_F32 or DT_F64 */
     LLVMValueRef (*math)(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes);
+    LLVMValueRef (*rsqrt)(Lower *L, DType t, LLVMValueRef a, uint32_t lanes);          /* NULL: 1 / sqrt */
     LLVMValueRef (*maximum)(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum);   /* NaN wins */
     LLVMValueRef (*bf16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);              /* i16, round to nearest even */
     LLVMValueRef (*f16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);
@@ -34,6 +35,7 @@ struct Lower {
     LLVMModuleRef m;
     LLVMBuilderRef b;
     LLVMValueRef fn;
+    bool branch_on_whole;           /* masked vectors: a branch for the case that all lanes are in, the usual one */
     LLVMTypeRef index;              /* i64, or i32 where indices fit */
     LLVMValueRef *value;            /* by instruction id */
     LLVMValueRef *buffer, *shared;  /* pointers */

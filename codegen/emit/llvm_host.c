@@ -4,6 +4,7 @@
  * Transcendental functions are libmvec's by lane count (or libm's for one lane); the object imports nothing else, so memcpy
  * idioms and half-precision helpers of compiler-rt are avoided by construction. */
 #include "codegen/emit/llvm_common.h"
+#include "codegen/emit/math_expand.h"
 
 #include <cpuid.h>
 #include <llvm-c/Analysis.h>
@@ -19,6 +20,7 @@ static const HostLevel levels[] = {
 
 typedef struct {
     const HostLevel *level;
+    bool inline_math;
     bool streams;                                   /* has non-temporal stores: fence before returning */
     LLVMMetadataRef *own_scope, *other_scopes;      /* by buffer: alias metadata */
 } Host;
@@ -99,6 +101,8 @@ static LLVMValueRef host_math(Lower *L, Op op, DType t, LLVMValueRef *args, uint
 {
     const MathRow *row = math_row(op);
     LLVMValueRef parts[16], sub[2];
+    if (((const Host *)L->target_data)->inline_math && t == DT_F32)
+        return math_expand(L, op, args, lanes, math_exp2_polynomial);
     if (lanes == 1)
         return call_scalar(L, row, t, args, n);
     uint32_t least = 16 / dtype_bytes(t), most = level_of(L)->vector_bytes / dtype_bytes(t);
@@ -368,15 +372,16 @@ static bool make_machine(Arena *a, Diags *d, const HostLevel *level, Build *x)
     return true;
 }
 
-static bool build_module(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, Build *x)
+static bool build_module(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, bool inline_math, Build *x)
 {
     const HostLevel *level = find_level(d, arch);
     if (!level || !make_machine(a, d, level, x))
         return false;
     Arena *scratch = arena_new();
-    Host host = {.level = level};
+    Host host = {.level = level, .inline_math = inline_math && level->f16c};      /* v3 has fma */
     Lower L = {.target = &host_target, .target_data = &host, .arena = scratch, .c = x->c, .m = x->m,
-               .b = LLVMCreateBuilderInContext(x->c), .index = LLVMInt64TypeInContext(x->c)};
+               .b = LLVMCreateBuilderInContext(x->c), .index = LLVMInt64TypeInContext(x->c),
+               .branch_on_whole = level->vector_bytes < 64};      /* AVX-512 masks for free */
     for (uint32_t i = 0; i < n; i++)
         lower_kernel(&L, k[i]);
     LLVMDisposeBuilder(L.b);
@@ -392,17 +397,23 @@ static bool build_module(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const
 char *emit_host_ir(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch)
 {
     Build x = {0};
-    char *text = build_module(a, d, k, n, arch, &x) ? ll_message(a, LLVMPrintModuleToString(x.m)) : NULL;
+    char *text = build_module(a, d, k, n, arch, false, &x) ? ll_message(a, LLVMPrintModuleToString(x.m)) : NULL;
     build_free(&x);
     return text;
 }
 
 bool emit_host(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, const void **object, size_t *len)
 {
+    return emit_host_math(a, d, k, n, arch, false, object, len);
+}
+
+bool emit_host_math(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, bool inline_math, const void **object,
+                    size_t *len)
+{
     Build x = {0};
     LLVMMemoryBufferRef buffer = NULL;
     char *error = NULL;
-    bool ok = build_module(a, d, k, n, arch, &x);
+    bool ok = build_module(a, d, k, n, arch, inline_math, &x);
     if (ok && LLVMTargetMachineEmitToMemoryBuffer(x.tm, x.m, LLVMObjectFile, &error, &buffer))
         ok = diag_error(d, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "LLVM cannot emit the host object: %s", ll_message(a, error));
     if (ok) {

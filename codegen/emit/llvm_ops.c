@@ -39,6 +39,8 @@ static LLVMValueRef f_math(const Args *x) { return x->L->target->math(x->L, x->o
 
 static LLVMValueRef f_rsqrt(const Args *x)
 {
+    if (x->L->target->rsqrt)
+        return x->L->target->rsqrt(x->L, x->t == DT_F64 ? DT_F64 : DT_F32, A0, x->lanes);
     return flt(x, LLVMBuildFDiv(B, fconst(x, 1), call1(x, "llvm.sqrt", A0), ""));
 }
 
@@ -260,6 +262,19 @@ LLVMValueRef ll_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
     return LLVMBuildTrunc(B, LLVMBuildLShr(B, r, sixteen, ""), int_lanes(L, 16, lanes), "");
 }
 
+/* Where vectors are pairs in 32-bit registers: the low halves shifted, the high halves masked. */
+static LLVMValueRef bf16_pairs(Lower *L, LLVMValueRef bits, uint32_t lanes)
+{
+    LLVMTypeRef i32 = int_lanes(L, 32, lanes / 2), f32 = ll_value_type(L, DT_F32, 1);
+    LLVMValueRef words = LLVMBuildBitCast(B, bits, i32, ""), v[16];
+    for (uint32_t i = 0; i < lanes / 2; i++) {
+        LLVMValueRef w = ll_extract(L, words, i, lanes / 2), scalar = ll_iconst(L, ll_int(L, 32), 16);
+        v[2 * i] = LLVMBuildBitCast(B, LLVMBuildShl(B, w, scalar, ""), f32, "");
+        v[2 * i + 1] = LLVMBuildBitCast(B, LLVMBuildAnd(B, w, ll_iconst(L, ll_int(L, 32), (int64_t)0xffff0000), ""), f32, "");
+    }
+    return ll_join(L, v, lanes);
+}
+
 static LLVMValueRef bf16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
 {
     LLVMTypeRef i32 = int_lanes(L, 32, lanes);
@@ -280,7 +295,7 @@ LLVMValueRef ll_to_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
 LLVMValueRef ll_from_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
 {
     if (t == DT_BF16)
-        return bf16_value(L, v, lanes);
+        return L->target->max_access && lanes > 1 ? bf16_pairs(L, v, lanes) : bf16_value(L, v, lanes);
     if (t == DT_F16)
         return L->target->f16_value(L, v, lanes);
     return t == DT_BOOL ? LLVMBuildICmp(B, LLVMIntNE, v, ll_iconst(L, LLVMTypeOf(v), 0), "") : v;

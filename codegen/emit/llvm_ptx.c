@@ -1,0 +1,369 @@
+/* codegen/emit/llvm_ptx.c — kernels as PTX through LLVM's NVPTX backend.
+ *
+ * Buffers are pointers to global memory (address space 1), shared arrays variables in address space 3 (above 48 KB in total: one
+ * dynamic array, as in CUDA C). Accesses move at most 16 bytes. Transcendental functions are libdevice's where it is found
+ * (PAWL_LIBDEVICE, a CUDA toolkit), else the expansions of math_expand.c. */
+#include "codegen/emit/cuda_find.h"
+#include "codegen/emit/llvm_common.h"
+#include "codegen/emit/math_expand.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Linker.h>
+#include <llvm-c/TargetMachine.h>
+
+enum { PTX_KERNEL_CONVENTION = 71, SHARED_STATIC_LIMIT = 48 * 1024 };
+enum { GLOBAL = 1, SHARED = 3 };
+
+typedef struct {
+    bool libdevice;                 /* its functions may be called */
+    bool called;                    /* … and were */
+    bool no_f64;                    /* an fp64 function was wanted without libdevice */
+    const char *missing;
+} Ptx;
+
+/* ---- math --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { Op op; const char *name; } DeviceRow;
+
+/* libdevice: __nv_NAME for fp64, __nv_NAMEf for fp32. */
+static const DeviceRow device_rows[] = {
+    {OP_EXP, "exp"},     {OP_EXP2, "exp2"},   {OP_EXPM1, "expm1"}, {OP_LOG, "log"},     {OP_LOG2, "log2"},   {OP_LOG10, "log10"},
+    {OP_LOG1P, "log1p"}, {OP_SIN, "sin"},     {OP_COS, "cos"},     {OP_TAN, "tan"},     {OP_ASIN, "asin"},   {OP_ACOS, "acos"},
+    {OP_ATAN, "atan"},   {OP_SINH, "sinh"},   {OP_COSH, "cosh"},   {OP_TANH, "tanh"},   {OP_ASINH, "asinh"}, {OP_ACOSH, "acosh"},
+    {OP_ATANH, "atanh"}, {OP_ERF, "erf"},     {OP_ERFC, "erfc"},   {OP_POW, "pow"},     {OP_ATAN2, "atan2"}, {OP_FMOD, "fmod"},
+};
+
+static LLVMValueRef call_libdevice(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n)
+{
+    char name[32] = "";
+    LLVMTypeRef type = ll_value_type(L, t, 1), params[2] = {type, type}, fn_type;
+    for (size_t i = 0; i < sizeof device_rows / sizeof *device_rows; i++)
+        if (device_rows[i].op == op)
+            snprintf(name, sizeof name, "__nv_%s%s", device_rows[i].name, t == DT_F32 ? "f" : "");
+    pawl_assert(*name, "no libdevice function for %s", op_name(op));
+    LLVMValueRef fn = ll_extern(L, name, type, params, n, &fn_type);
+    return LLVMBuildCall2(L->b, fn_type, fn, args, n, "");
+}
+
+static LLVMValueRef ptx_exp2_fraction(Lower *L, LLVMValueRef a, uint32_t lanes)
+{
+    LLVMValueRef v[16];
+    for (uint32_t i = 0; i < lanes; i++) {
+        LLVMValueRef x = ll_extract(L, a, i, lanes);
+        v[i] = ll_call(L, "llvm.nvvm.ex2.approx.ftz.f", NULL, 0, &x, 1);
+    }
+    return ll_join(L, v, lanes);
+}
+
+static LLVMValueRef device_math(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes)
+{
+    Ptx *ptx = L->target_data;
+    LLVMValueRef v[16], sub[2];
+    if (!ptx->libdevice && t == DT_F32)
+        return math_expand(L, op, args, lanes, ptx_exp2_fraction);
+    if (!ptx->libdevice) {
+        ptx->no_f64 = true;
+        ptx->missing = op_name(op);
+        return args[0];
+    }
+    ptx->called = true;
+    for (uint32_t i = 0; i < lanes; i++) {
+        for (uint32_t j = 0; j < n; j++)
+            sub[j] = ll_extract(L, args[j], i, lanes);
+        v[i] = call_libdevice(L, op, t, sub, n);
+    }
+    return ll_join(L, v, lanes);
+}
+
+/* rsqrt.approx.f32 is within 2 ulp; fp64 has no such instruction. */
+static LLVMValueRef ptx_rsqrt(Lower *L, DType t, LLVMValueRef a, uint32_t lanes)
+{
+    LLVMValueRef v[16];
+    if (t == DT_F64) {
+        LLVMValueRef one = ll_fconst(L, LLVMTypeOf(a), 1);
+        return ll_float(L, LLVMBuildFDiv(L->b, one, ll_call_unary(L, "llvm.sqrt", a), ""));
+    }
+    for (uint32_t i = 0; i < lanes; i++) {
+        LLVMValueRef x = ll_extract(L, a, i, lanes);
+        v[i] = ll_call(L, "llvm.nvvm.rsqrt.approx.f", NULL, 0, &x, 1);
+    }
+    return ll_join(L, v, lanes);
+}
+
+static LLVMValueRef ptx_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
+{
+    LLVMTypeRef t = LLVMTypeOf(a), scalar = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMGetElementType(t) : t;
+    LLVMValueRef args[2] = {a, b};
+    if (LLVMGetTypeKind(scalar) == LLVMDoubleTypeKind)
+        return ll_maximum(L, a, b, minimum);
+    return ll_call(L, minimum ? "llvm.minimum" : "llvm.maximum", &t, 1, args, 2);
+}
+
+/* ---- half precision ----------------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef ptx_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+{
+    LLVMTypeRef i16 = ll_int(L, 16);
+    LLVMValueRef part[8];
+    if (lanes == 1)
+        return LLVMBuildBitCast(L->b, ll_call(L, "llvm.nvvm.f2bf16.rn", NULL, 0, &v, 1), i16, "");
+    for (uint32_t i = 0; i < lanes / 2; i++) {
+        LLVMValueRef pair[2] = {ll_extract(L, v, 2 * i + 1, lanes), ll_extract(L, v, 2 * i, lanes)};       /* high, low */
+        part[i] = LLVMBuildBitCast(L->b, ll_call(L, "llvm.nvvm.ff2bf16x2.rn", NULL, 0, pair, 2), LLVMVectorType(i16, 2), "");
+    }
+    return ll_join(L, part, lanes / 2);
+}
+
+static LLVMValueRef ptx_f16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+{
+    LLVMValueRef h = LLVMBuildFPTrunc(L->b, v, ll_lanes(LLVMHalfTypeInContext(L->c), lanes), "");
+    return LLVMBuildBitCast(L->b, h, ll_lanes(ll_int(L, 16), lanes), "");
+}
+
+static LLVMValueRef ptx_f16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
+{
+    LLVMValueRef h = LLVMBuildBitCast(L->b, bits, ll_lanes(LLVMHalfTypeInContext(L->c), lanes), "");
+    return LLVMBuildFPExt(L->b, h, ll_value_type(L, DT_F32, lanes), "");
+}
+
+/* ---- threads and memory ------------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef ptx_shuffle(Lower *L, LLVMValueRef v, uint32_t mask)
+{
+    LLVMTypeRef i32 = ll_int(L, 32);
+    LLVMValueRef args[4] = {LLVMConstInt(i32, 0xffffffff, false), v, LLVMConstInt(i32, mask, false), LLVMConstInt(i32, 31, false)};
+    return ll_call(L, "llvm.nvvm.shfl.sync.bfly.i32", NULL, 0, args, 4);
+}
+
+static void ptx_barrier(Lower *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
+static void ptx_fence(Lower *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
+
+static void ptx_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
+{
+    (void)stream;
+    (void)align;
+    (void)bytes;
+    if (!LLVMIsALoadInst(access) || L->k->buffers.data[buffer].written)
+        return;
+    LLVMSetMetadata(access, LLVMGetMDKindIDInContext(L->c, "invariant.load", 14),
+                    LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, NULL, 0)));
+}
+
+static const LowerTarget ptx_target = {
+    .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
+    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .barrier = ptx_barrier, .fence = ptx_fence, .annotate = ptx_annotate,
+    .max_access = 16,
+};
+
+/* ---- the function around the body --------------------------------------------------------------------------------------- */
+
+static void annotate_kernel(Lower *L, const char *what, uint32_t v)
+{
+    LLVMMetadataRef items[3] = {LLVMValueAsMetadata(L->fn), LLVMMDStringInContext2(L->c, what, strlen(what)),
+                                LLVMValueAsMetadata(LLVMConstInt(ll_int(L, 32), v, false))};
+    LLVMAddNamedMetadataOperand(L->m, "nvvm.annotations", LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, items, 3)));
+}
+
+static void parameter_attribute(Lower *L, uint32_t i, const char *name, uint64_t value)
+{
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(L->fn, i + 1, LLVMCreateEnumAttribute(L->c, kind, value));
+}
+
+static void declare_kernel(Lower *L)
+{
+    const Kernel *k = L->k;
+    uint32_t n = k->buffers.n + k->scalars.n;
+    LLVMTypeRef *params = arena_new_array(L->arena, LLVMTypeRef, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        params[i] = i < k->buffers.n ? LLVMPointerTypeInContext(L->c, GLOBAL) : ll_int(L, 64);
+    L->fn = LLVMAddFunction(L->m, k->name, LLVMFunctionType(LLVMVoidTypeInContext(L->c), params, n, false));
+    LLVMSetFunctionCallConv(L->fn, PTX_KERNEL_CONVENTION);
+    for (uint32_t i = 0; i < k->buffers.n; i++) {
+        const KBuffer *b = &k->buffers.data[i];
+        parameter_attribute(L, i, "noalias", 0);
+        parameter_attribute(L, i, "align", b->align < dtype_bytes(b->dtype) ? dtype_bytes(b->dtype) : b->align);
+        if (!b->written)
+            parameter_attribute(L, i, "readonly", 0);
+        L->buffer[i] = LLVMGetParam(L->fn, i);
+    }
+    annotate_kernel(L, "kernel", 1);
+    annotate_kernel(L, "maxntidx", k->threads);
+    if (k->min_blocks > 0)
+        annotate_kernel(L, "minctasm", (uint32_t)k->min_blocks);
+}
+
+static void declare_shared(Lower *L)
+{
+    const Kernel *k = L->k;
+    bool dynamic = kernel_shared_bytes(k) > SHARED_STATIC_LIMIT;
+    LLVMTypeRef i8 = ll_int(L, 8);
+    LLVMValueRef pool = NULL;
+    uint64_t offset = 0;
+    if (dynamic && !(pool = LLVMGetNamedGlobal(L->m, "shared_memory"))) {
+        pool = LLVMAddGlobalInAddressSpace(L->m, LLVMArrayType2(i8, 0), "shared_memory", SHARED);
+        LLVMSetAlignment(pool, 16);
+    }
+    for (uint32_t i = 0; i < k->shared.n; i++) {
+        const KShared *s = &k->shared.data[i];
+        LLVMTypeRef t = LLVMArrayType2(ll_memory_type(L, s->dtype), s->count);
+        LLVMValueRef at = LLVMConstInt(ll_int(L, 32), offset, false);
+        if (dynamic) {
+            L->shared[i] = LLVMConstInBoundsGEP2(i8, pool, &at, 1);
+        } else {
+            L->shared[i] = LLVMAddGlobalInAddressSpace(L->m, t, arena_printf(L->arena, "%s_%s", k->name, s->name), SHARED);
+            LLVMSetInitializer(L->shared[i], LLVMGetUndef(t));
+            LLVMSetLinkage(L->shared[i], LLVMInternalLinkage);
+            LLVMSetAlignment(L->shared[i], 16);
+        }
+        offset = (offset + (uint64_t)s->count * dtype_bytes(s->dtype) + 15) & ~(uint64_t)15;
+    }
+}
+
+static void bind_register(Lower *L, Dim symbol, const char *intrinsic, uint64_t below)
+{
+    if (dim_is_const(symbol))
+        return;
+    LLVMTypeRef i32 = ll_int(L, 32);
+    LLVMValueRef v = ll_call(L, intrinsic, NULL, 0, NULL, 0);
+    LLVMMetadataRef range[2] = {LLVMValueAsMetadata(LLVMConstInt(i32, 0, false)), LLVMValueAsMetadata(LLVMConstInt(i32, below, false))};
+    LLVMSetMetadata(v, LLVMGetMDKindIDInContext(L->c, "range", 5), LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, range, 2)));
+    ll_bind(L, symbol, LLVMBuildIntCast2(L->b, v, L->index, false, ""));
+}
+
+static void bind_arguments(Lower *L)
+{
+    static const char *const block[3] = {"llvm.nvvm.read.ptx.sreg.ctaid.x", "llvm.nvvm.read.ptx.sreg.ctaid.y",
+                                         "llvm.nvvm.read.ptx.sreg.ctaid.z"};
+    const Kernel *k = L->k;
+    for (uint32_t i = 0; i < k->scalars.n; i++)
+        ll_bind(L, k->scalars.data[i], LLVMBuildIntCast2(L->b, LLVMGetParam(L->fn, k->buffers.n + i), L->index, true, ""));
+    bind_register(L, k->thread, "llvm.nvvm.read.ptx.sreg.tid.x", k->threads);
+    for (int d = 0; d < 3; d++) {
+        int64_t most = d ? 65535 : INT32_MAX;
+        bind_register(L, k->block[d], block[d], (uint64_t)(k->grid[d]->hi < most ? k->grid[d]->hi : most));
+    }
+}
+
+static void lower_kernel(Lower *L, const Kernel *k)
+{
+    L->k = k;
+    L->index = ll_int(L, kernel_needs_index64(k) ? 64 : 32);
+    L->value = arena_new_array(L->arena, LLVMValueRef, k->n_ids + 1);
+    L->buffer = arena_new_array(L->arena, LLVMValueRef, k->buffers.n + 1);
+    L->shared = arena_new_array(L->arena, LLVMValueRef, k->shared.n + 1);
+    L->dims = map_new(L->arena);
+    L->journal.n = 0;
+    declare_kernel(L);
+    declare_shared(L);
+    LLVMPositionBuilderAtEnd(L->b, ll_block(L, "entry"));
+    bind_arguments(L);
+    ll_body(L);
+    LLVMBuildRetVoid(L->b);
+}
+
+/* ---- libdevice ---------------------------------------------------------------------------------------------------------- */
+
+static bool find_libdevice(char *path, size_t cap)
+{
+    return cuda_toolkit_file("PAWL_LIBDEVICE", "nvvm/libdevice/libdevice.10.bc", path, cap);
+}
+
+/* Links what is called; the rest becomes internal and dies in the first pass. */
+static bool link_libdevice(Arena *a, Diags *d, LLVMContextRef c, LLVMModuleRef m, const char *path)
+{
+    LLVMMemoryBufferRef buffer = NULL;
+    LLVMModuleRef device = NULL;
+    char *error = NULL;
+    if (LLVMCreateMemoryBufferWithContentsOfFile(path, &buffer, &error))
+        return diag_error(d, PAWL_EXIT_IO, LOC_NONE, NULL, "cannot read libdevice: %s", ll_message(a, error));
+    if (LLVMGetBitcodeModuleInContext2(c, buffer, &device)) {        /* lazy; owns the buffer when it succeeds */
+        LLVMDisposeMemoryBuffer(buffer);
+        return diag_error(d, PAWL_EXIT_DEVICE, LOC_NONE, NULL, "%s is not bitcode that LLVM reads", path);
+    }
+    LLVMSetTarget(device, LLVMGetTarget(m));
+    LLVMSetDataLayout(device, LLVMGetDataLayoutStr(m));
+    for (LLVMValueRef f = LLVMGetFirstFunction(device); f; f = LLVMGetNextFunction(f))
+        if (LLVMGetLinkage(f) == LLVMExternalLinkage && !LLVMIsDeclaration(f))
+            LLVMSetLinkage(f, LLVMLinkOnceODRLinkage);               /* linked only where it is used */
+    if (LLVMLinkModules2(m, device))
+        return diag_error(d, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "LLVM cannot link %s", path);
+    for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f))
+        if (LLVMGetLinkage(f) == LLVMLinkOnceODRLinkage)
+            LLVMSetLinkage(f, LLVMInternalLinkage);
+    return true;
+}
+
+/* ---- module ------------------------------------------------------------------------------------------------------------- */
+
+static bool make_machine(Arena *a, Diags *d, const char *arch, LLVMTargetMachineRef *tm)
+{
+    static const char triple[] = "nvptx64-nvidia-cuda";
+    LLVMTargetRef target;
+    char *error = NULL;
+    ll_targets();
+    if (LLVMGetTargetFromTriple(triple, &target, &error))
+        return diag_error(d, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "LLVM: %s", ll_message(a, error));
+    /* what LLVM 19 does not know runs the generic code of its family */
+    bool old = strcmp(arch, "sm_80") == 0 || strcmp(arch, "sm_86") == 0 || strcmp(arch, "sm_89") == 0;
+    bool hopper = strcmp(arch, "sm_90a") == 0 || strcmp(arch, "sm_90") == 0;
+    *tm = LLVMCreateTargetMachine(target, triple, old || hopper ? arch : "sm_90", hopper || !old ? "+ptx85" : "+ptx80",
+                                  LLVMCodeGenLevelAggressive, LLVMRelocDefault, LLVMCodeModelDefault);
+    return true;
+}
+
+static bool print_ptx(Arena *a, Diags *d, LLVMModuleRef m, LLVMTargetMachineRef tm, char **text)
+{
+    LLVMMemoryBufferRef buffer = NULL;
+    char *error = NULL;
+    if (LLVMTargetMachineEmitToMemoryBuffer(tm, m, LLVMAssemblyFile, &error, &buffer))
+        return diag_error(d, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "LLVM cannot emit PTX: %s", ll_message(a, error));
+    *text = arena_strndup(a, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+    LLVMDisposeMemoryBuffer(buffer);
+    return true;
+}
+
+static bool build(Arena *a, Diags *d, Kernel *const *k, uint32_t n, LLVMContextRef c, LLVMModuleRef m, LLVMTargetMachineRef tm)
+{
+    char path[1024];
+    Ptx ptx = {.libdevice = find_libdevice(path, sizeof path)};
+    Arena *scratch = arena_new();
+    Lower L = {.target = &ptx_target, .target_data = &ptx, .arena = scratch, .c = c, .m = m, .b = LLVMCreateBuilderInContext(c),
+               .branch_on_whole = true};
+    for (uint32_t i = 0; i < n; i++)
+        lower_kernel(&L, k[i]);
+    LLVMDisposeBuilder(L.b);
+    arena_free(scratch);
+    if (ptx.no_f64)
+        return diag_error(d, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "set PAWL_LIBDEVICE to libdevice.10.bc of a CUDA toolkit",
+                          "%s on f64 needs libdevice, which was not found", ptx.missing);
+    char *error = NULL;
+    bool broken = LLVMVerifyModule(m, LLVMReturnStatusAction, &error);
+    char *text = ll_message(a, error);
+    if (broken)
+        return diag_error(d, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "LLVM rejects the GPU code: %s", text);
+    if (ptx.called && !link_libdevice(a, d, c, m, path))
+        return false;
+    return ll_optimise(d, m, tm, "default<O2>");
+}
+
+char *emit_ptx(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch)
+{
+    LLVMTargetMachineRef tm = NULL;
+    char *text = NULL;
+    if (!make_machine(a, d, arch, &tm))
+        return NULL;
+    LLVMContextRef c = LLVMContextCreate();
+    LLVMModuleRef m = LLVMModuleCreateWithNameInContext("pawl", c);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(tm);
+    LLVMSetModuleDataLayout(m, layout);
+    LLVMDisposeTargetData(layout);
+    LLVMSetTarget(m, "nvptx64-nvidia-cuda");
+    if (build(a, d, k, n, c, m, tm) && !print_ptx(a, d, m, tm, &text))
+        text = NULL;
+    LLVMDisposeModule(m);
+    LLVMDisposeTargetMachine(tm);
+    LLVMContextDispose(c);
+    return text;
+}
