@@ -18,11 +18,11 @@ static double elements(const Type *t)
 
 static double bytes_of(const Type *t) { return elements(t) * dtype_bytes(t->dtype); }
 
-/* A broadcast or another view holds no more than what it is a view of. */
+/* A broadcast, another view or a wider type holds no more than what it is made from. */
 static double stored_bytes(const Node *n)
 {
     double least = bytes_of(&n->type);
-    while (n->n_in == 1 && op_class(n->op) == CLASS_MOVEMENT) {
+    while (n->n_in == 1 && (op_class(n->op) == CLASS_MOVEMENT || op_class(n->op) == CLASS_CAST)) {
         n = n->in[0];
         least = fmin(least, bytes_of(&n->type));
     }

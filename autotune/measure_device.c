@@ -1,9 +1,10 @@
 /* autotune/measure_device.c — the Measurer of real devices: rotated buffers filled with random data, warm-up, batches, comparison
  * of outputs.
  *
- * Cold caches: every call takes the next of several sets of inputs and outputs, so many that a set has left the last cache when its
- * turn comes again. Weights lie inside the executor and do not rotate: a plan with weights of some size has caches emptied before
- * each call instead. Calls below `min_window` are timed in batches over the rotated sets. */
+ * Cold caches: every call takes the next of several sets of inputs and outputs. On a GPU they are so many that a set has left the L2
+ * when its turn comes again; weights lie inside the executor and do not rotate, so a plan with weights of some size has the L2 flushed
+ * before each call instead. On the host what a call will touch is evicted line by line. Calls below `min_window` are timed in batches
+ * over the rotated sets. */
 #include "autotune/measure_device.h"
 #include "autotune/tuner_internal.h"
 #include "base/file.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SETS = 256, MAX_CALLS = 64, POOL_ELEMENTS = 1000003, CHECKED_ELEMENTS = 1 << 20 };
+enum { MAX_SETS = 256, MAX_CALLS = 64, EVICTED_SETS = 16, POOL_ELEMENTS = 1000003, CHECKED_ELEMENTS = 1 << 20 };
 
 typedef struct { DType dtype; Dist dist; void *data; } RandomPool;
 
@@ -164,7 +165,8 @@ static double weight_bytes(const Plan *p)
     return sum;
 }
 
-/* As many sets as it takes to leave the cache; fewer where memory ends, and then with a flush. */
+/* As many sets as it takes to leave the cache; fewer where memory ends, and then with a flush. Where ranges can be evicted, as many
+ * as a batch has calls. */
 static bool make_sets(MeasureSession *s)
 {
     DeviceMeasurer *m = s->m;
@@ -177,8 +179,12 @@ static bool make_sets(MeasureSession *s)
     uint32_t n = (uint32_t)fmin(fmin(want, most), MAX_SETS);
 
     s->flush = weight_bytes(s->shape) > cache / 32 || (n < want && n * bytes < 2 * cache);
-    if (s->flush && n > 2)
+    if (m->timer_ops->evict) {
+        n = (uint32_t)fmin(most, EVICTED_SETS);
+        s->flush = true;
+    } else if (s->flush && n > 2) {
         n = 2;
+    }
     s->sets = arena_new_array(s->arena, BufferSet, n);
     for (s->n_sets = 0; s->n_sets < n; s->n_sets++)
         if (!make_set(s, &s->sets[s->n_sets])) {
@@ -229,6 +235,25 @@ static bool window(void *arg, uint32_t e)
     return true;
 }
 
+static void evict(void *arg, uint32_t e)
+{
+    MeasureSession *s = arg;
+    void (*put_out)(const void *, size_t) = s->m->timer_ops->evict;
+    uint32_t item = s->order[e];
+    const Plan *p = s->items[item].plan;
+
+    for (uint32_t k = 0; k < s->calls[item]; k++) {
+        const BufferSet *set = &s->sets[(s->next_set + k) % s->n_sets];
+        for (uint32_t i = 0; i < p->n_inputs; i++)
+            put_out(set->in[i], (size_t)size_of(input_of(p, i)->bytes));
+        for (uint32_t i = 0; i < p->n_outputs; i++)
+            put_out(set->out[i], (size_t)size_of(output_of(p, i)->bytes));
+    }
+    for (uint32_t i = 0; i < p->weights.n; i++)
+        if (p->weights.data[i].data)
+            put_out(p->weights.data[i].data->data, tensor_bytes(p->weights.data[i].data));
+}
+
 static bool run_windows(MeasureSession *s, const uint32_t *order, uint32_t n, double *seconds)
 {
     DeviceMeasurer *m = s->m;
@@ -239,7 +264,8 @@ static bool run_windows(MeasureSession *s, const uint32_t *order, uint32_t n, do
         s->failed = UINT32_MAX;
         for (uint32_t e = 0; e < n; e++)
             launches[e] = s->items[order[e]].outcome ? 0 : s->calls[order[e]];
-        if (m->timer_ops->windows(m->timer, n, launches, s->enqueue, s->flush, window, s, seconds, s->cx->diags))
+        if (m->timer_ops->windows(m->timer, n, launches, s->enqueue, s->flush, window, evict, s,
+                                  seconds, s->cx->diags))
             break;
         if (s->failed == UINT32_MAX)
             return false;              /* not an item: the device itself */
@@ -281,8 +307,10 @@ static bool warm_up(MeasureSession *s)
         if (!run_windows(s, order, 3, seconds))
             return false;
         double t = stats_median(seconds, 3);
-        if (!s->flush && t < m->timer_ops->min_window)
-            s->calls[i] = (uint32_t)fmin(MAX_CALLS, ceil(m->timer_ops->batch_window / fmax(t, 1e-7)));
+        bool rotates = !s->flush || m->timer_ops->evict;
+        if (rotates && t < m->timer_ops->min_window)
+            s->calls[i] = (uint32_t)fmin(m->timer_ops->evict ? s->n_sets : MAX_CALLS,
+                                         ceil(m->timer_ops->batch_window / fmax(t, 1e-7)));
     }
     return true;
 }

@@ -1,8 +1,12 @@
-/* autotune/timer_cpu.c — wall clock on the host; caches are emptied by writing to twice the last level's size. */
+/* autotune/timer_cpu.c — wall clock on the host. What a window will touch is put out of the caches line by line (clflush); on
+ * processors without that, everything is, by writing to twice the last level's size. */
 #include "autotune/measure_device.h"
 #include "base/file.h"
 #include <stdlib.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 struct DeviceTimer {
     double cache;
@@ -47,11 +51,14 @@ static void flush_caches(DeviceTimer *t)
 }
 
 static bool timer_windows(DeviceTimer *t, uint32_t n, const uint32_t *launches, double enqueue, bool flush,
-                          bool (*call)(void *arg, uint32_t e), void *arg, double *seconds, Diags *d)
+                          bool (*call)(void *arg, uint32_t e), void (*evict)(void *arg, uint32_t e), void *arg,
+                          double *seconds, Diags *d)
 {
     (void)launches, (void)enqueue, (void)d;
     for (uint32_t e = 0; e < n; e++) {
-        if (flush)
+        if (flush && timer_cpu.evict)
+            evict(arg, e);
+        else if (flush)
             flush_caches(t);
         double start = clock_seconds();
         if (!call(arg, e))
@@ -60,6 +67,18 @@ static bool timer_windows(DeviceTimer *t, uint32_t n, const uint32_t *launches, 
     }
     return true;
 }
+
+#if defined(__x86_64__)
+static void evict_lines(const void *p, size_t bytes)
+{
+    const char *at = (const char *)((uintptr_t)p & ~(uintptr_t)63), *end = (const char *)p + bytes;
+    for (; at < end; at += 64)
+        _mm_clflush(at);
+    _mm_mfence();
+}
+#else
+#define evict_lines NULL
+#endif
 
 static double timer_cache(DeviceTimer *t) { return t->cache; }
 static void *timer_stream(DeviceTimer *t)
@@ -70,5 +89,5 @@ static void *timer_stream(DeviceTimer *t)
 
 const DeviceTimerOps timer_cpu = {
     .open = timer_open, .close = timer_close, .cache_bytes = timer_cache, .stream = timer_stream,
-    .windows = timer_windows, .min_window = 5e-6, .batch_window = 40e-6, .max_bytes = 512e6,
+    .windows = timer_windows, .evict = evict_lines, .min_window = 5e-6, .batch_window = 40e-6, .max_bytes = 512e6,
 };
