@@ -65,5 +65,14 @@ typedef struct CudaDevice {
     int  sm_major, sm_minor, sm_count, driver_version;
     size_t memory_bytes, l2_bytes, shared_per_block;
 } CudaDevice;
+/* What a CUDA executor has done since it was opened. */
+typedef struct ExecutorStats {
+    uint64_t runs, launches, graph_launches;       /* calls; kernels and products launched one by one; graphs launched */
+    uint64_t instantiated, updated, patched;       /* graphs made anew, made over for other pointers, nodes given other pointers */
+    uint64_t captured;                             /* calls that went into a caller's graph */
+    size_t workspace_bytes;
+    uint32_t graph_nodes, graph_edges;             /* of the graph made last; 0 without one */
+} ExecutorStats;
+ExecutorStats cuda_executor_stats(const Executor *e);
 const CudaDevice *cuda_device(int ordinal);        /* probes once a process; never fails, says why */
 bool cublaslt_available(const char **why_not, const char **path);

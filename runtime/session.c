@@ -57,7 +57,7 @@ static pawl_status choose_device(const Package *p, Choice *c)
 
 static pawl_status read_options(const pawl_session_options *given, pawl_session_options *o)
 {
-    *o = (pawl_session_options){.size = sizeof *o, .use_graph = -1};
+    *o = (pawl_session_options){.size = sizeof *o};
     if (!given)
         return PAWL_OK;
     if (given->size < offsetof(pawl_session_options, device) + sizeof given->device)
