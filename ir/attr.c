@@ -26,15 +26,20 @@ static bool op_takes(Op op, AttrKey key)
     return false;
 }
 
+static uint64_t bits_of(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
 static bool at_default(const Attr *a, Op op, Node *const *in)
 {
-    double zero = 0;
-
     switch (a->key) {
     case ATTR_START: case ATTR_LOW: case ATTR_HIGH: return dim_is(a->dim, 0);
     case ATTR_STEP:     return a->i == 1;
     case ATTR_KEEPDIMS: case ATTR_TRANS_A: case ATTR_TRANS_B: return a->i == 0;
-    case ATTR_FILL:     return memcmp(&a->f, &zero, sizeof zero) == 0;
+    case ATTR_FILL:     return bits_of(a->f) == 0;
     case ATTR_DTYPE:    return op == OP_MATMUL && a->dtype == in[0]->type.dtype;
     case ATTR_VALUE: case ATTR_SHAPE: case ATTR_PERM: case ATTR_AXIS: case ATTR_AXES: case ATTR_SIZE:
     case ATTR_NAME: case ATTR_ID: case ATTR_COUNT: return false;
@@ -213,7 +218,7 @@ static bool attr_equal(const Attr *a, const Attr *b)
         return false;
     switch (attr_table[a->key].kind) {
     case AK_INT:   return a->i == b->i;
-    case AK_FLOAT: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+    case AK_FLOAT: return bits_of(a->f) == bits_of(b->f);
     case AK_DIM:   return a->dim == b->dim;
     case AK_DIMS:  return a->n == b->n && (a->n == 0 || memcmp(a->dims, b->dims, a->n * sizeof a->dims[0]) == 0);
     case AK_INTS:  return a->n == b->n && (a->n == 0 || memcmp(a->ints, b->ints, a->n * sizeof a->ints[0]) == 0);
@@ -234,11 +239,10 @@ bool attrs_equal(const Attr *a, const Attr *b, uint32_t n)
 uint64_t attrs_hash(const Attr *a, uint32_t n, uint64_t h)
 {
     for (uint32_t i = 0; i < n; i++, a++) {
-        uint64_t bits = 0;
         h = hash_mix(h, a->key);
         switch (attr_table[a->key].kind) {
         case AK_INT:   h = hash_mix(h, (uint64_t)a->i); break;
-        case AK_FLOAT: memcpy(&bits, &a->f, sizeof bits); h = hash_mix(h, bits); break;
+        case AK_FLOAT: h = hash_mix(h, bits_of(a->f)); break;
         case AK_DIM:   h = hash_mix(h, (uintptr_t)a->dim); break;
         case AK_DIMS:
             for (uint32_t k = 0; k < a->n; k++)

@@ -487,7 +487,7 @@ static void note_place(Builder *b, const TextFunc *f, Loc loc)
 
 static uint32_t build_body(Builder *b, const TextScope *inner, const TextFunc *f, Node **out)
 {
-    Node *results[MAX_RESULTS];
+    Node *results[MAX_RESULTS] = {NULL};
 
     for (uint32_t i = 0; i < f->body.n; i++) {
         const TextStatement *st = &f->body.s[i];
@@ -541,7 +541,7 @@ uint32_t text_build_call(Builder *b, const TextScope *s, const TextExpr *call, N
     TextCallee callee;
 
     if (strcmp(call->name, "if") == 0) {
-        Operand x;
+        Operand x = {0};
         if (call->n != 3)
             return (uint32_t)FAIL_AT(b, loc, NULL, "if takes a condition and two branches");
         if (!build_operand(b, s, call, &x))
@@ -560,7 +560,7 @@ uint32_t text_build_call(Builder *b, const TextScope *s, const TextExpr *call, N
 
 Node *text_build_node(Builder *b, const TextScope *s, const TextExpr *e)
 {
-    Node *out[MAX_RESULTS];
+    Node *out[MAX_RESULTS] = {NULL};
 
     if (e->kind == TE_VALUE)
         return text_value(s, e);

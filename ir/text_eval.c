@@ -136,8 +136,8 @@ static bool position(const Call *c, int64_t at, int64_t n, uint32_t *out)
 
 static const AttrVal *fn_dim(const Call *c)
 {
-    int64_t k;
-    uint32_t at;
+    int64_t k = 0;
+    uint32_t at = 0;
 
     if (!arg_int(c, 1, &k) || !position(c, k, node_rank(c->node), &at))
         return NULL;
@@ -152,8 +152,8 @@ static const AttrVal *fn_count(const Call *c) { return val_dim(c->s, shape_count
 static bool picked_dims(const Call *c, Shape *picked)
 {
     const AttrVal *axes = c->v[1];
-    uint32_t at, n = axes->kind == AV_LIST ? axes->n : 1;
-    int64_t k;
+    uint32_t at = 0, n = axes->kind == AV_LIST ? axes->n : 1;
+    int64_t k = 0;
 
     *picked = (Shape){0};
     for (uint32_t i = 0; i < n; i++) {
@@ -224,7 +224,7 @@ static bool list_length(const Call *c, int64_t n)
 
 static const AttrVal *fn_ones(const Call *c)
 {
-    int64_t n;
+    int64_t n = 0;
 
     if (!arg_int(c, 0, &n) || !list_length(c, n))
         return NULL;
@@ -236,7 +236,7 @@ static const AttrVal *fn_ones(const Call *c)
 
 static const AttrVal *fn_range(const Call *c)
 {
-    int64_t from = 0, to;
+    int64_t from = 0, to = 0;
 
     if ((c->n == 2 && !arg_int(c, 0, &from)) || !arg_int(c, c->n - 1, &to))
         return NULL;
@@ -252,8 +252,8 @@ static const AttrVal *fn_range(const Call *c)
 static const AttrVal *fn_insert(const Call *c)
 {
     const AttrVal *list = arg_list(c, 0);
-    int64_t k;
-    uint32_t at;
+    int64_t k = 0;
+    uint32_t at = 0;
 
     if (!list || !arg_int(c, 1, &k) || !position(c, k, (int64_t)list->n + 1, &at) || !list_length(c, (int64_t)list->n + 1))
         return NULL;
@@ -266,8 +266,8 @@ static const AttrVal *fn_insert(const Call *c)
 static const AttrVal *fn_remove(const Call *c)
 {
     const AttrVal *list = arg_list(c, 0);
-    int64_t k;
-    uint32_t at;
+    int64_t k = 0;
+    uint32_t at = 0;
 
     if (!list || !arg_int(c, 1, &k) || !position(c, k, list->n, &at))
         return NULL;
@@ -280,8 +280,8 @@ static const AttrVal *fn_remove(const Call *c)
 static const AttrVal *fn_replace(const Call *c)
 {
     const AttrVal *list = arg_list(c, 0);
-    int64_t k;
-    uint32_t at;
+    int64_t k = 0;
+    uint32_t at = 0;
 
     if (!list || !arg_int(c, 1, &k) || !position(c, k, list->n, &at))
         return NULL;
@@ -294,8 +294,8 @@ static const AttrVal *fn_replace(const Call *c)
 static const AttrVal *fn_swap(const Call *c)
 {
     const AttrVal *list = arg_list(c, 0);
-    int64_t i, k;
-    uint32_t a, b;
+    int64_t i = 0, k = 0;
+    uint32_t a = 0, b = 0;
 
     if (!list || !arg_int(c, 1, &i) || !arg_int(c, 2, &k) || !position(c, i, list->n, &a) || !position(c, k, list->n, &b))
         return NULL;
@@ -308,7 +308,7 @@ static const AttrVal *fn_swap(const Call *c)
 static const AttrVal *fn_part(const Call *c)
 {
     const AttrVal *list = arg_list(c, 0);
-    int64_t from, to;
+    int64_t from = 0, to = 0;
 
     if (!list || !arg_int(c, 1, &from) || !arg_int(c, 2, &to))
         return NULL;
@@ -335,7 +335,7 @@ static const AttrVal *fn_product(const Call *c)
 static const AttrVal *fn_min_max(const Call *c)
 {
     bool is_min = c->e->name[1] == 'i', ia, ib;
-    double a, b;
+    double a = 0, b = 0;
 
     if (c->v[0]->kind == AV_DIM && c->v[1]->kind == AV_DIM)
         return checked(c->s, c->e, is_min ? dim_min(c->s->cx->dims, c->v[0]->dim, c->v[1]->dim)
@@ -356,7 +356,7 @@ static const AttrVal *fn_ceildiv(const Call *c)
 
 static const AttrVal *fn_sqrt(const Call *c)
 {
-    double v;
+    double v = 0;
     bool is_int;
 
     if (!attrval_number(c->v[0], &v, &is_int))
@@ -366,7 +366,7 @@ static const AttrVal *fn_sqrt(const Call *c)
 
 static const AttrVal *fn_not(const Call *c)
 {
-    int64_t v;
+    int64_t v = 0;
     return arg_int(c, 0, &v) ? val_int(c->s, !v) : NULL;
 }
 
@@ -445,7 +445,7 @@ static const AttrVal *eval_call(const TextScope *s, const TextExpr *e)
 static const AttrVal *eval_floats(const TextScope *s, const TextExpr *e, const AttrVal *x, const AttrVal *y)
 {
     const char *op = e->name;
-    double a, b;
+    double a = 0, b = 0;
     bool ia, ib;
 
     if (!attrval_number(x, &a, &ia) || !attrval_number(y, &b, &ib)) {

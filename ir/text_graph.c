@@ -162,7 +162,7 @@ static bool check_annotation(TextBuilder *b, const TextScope *s, const TextState
 
 static bool build_statement(TextBuilder *b, const TextScope *s, const TextStatement *st)
 {
-    Node *results[TEXT_MAX_RESULTS];
+    Node *results[TEXT_MAX_RESULTS] = {NULL};
     uint32_t n = 1;
 
     b->noted = false;

@@ -383,13 +383,13 @@ static TextExpr *parse_primary(Parser *p)
     return NULL;
 }
 
-typedef struct { int punct; const char *word, *name; int precedence; } Operator;
+typedef struct { const char *word, *name; int punct, precedence; } Operator;
 static const Operator operators[] = {
-    {0, "or", "or", 1}, {0, "and", "and", 2},
-    {PAIR('=', '='), NULL, "==", 4}, {PAIR('!', '='), NULL, "!=", 4}, {'<', NULL, "<", 4}, {'>', NULL, ">", 4},
-    {PAIR('<', '='), NULL, "<=", 4}, {PAIR('>', '='), NULL, ">=", 4},
-    {'+', NULL, "+", 5}, {'-', NULL, "-", 5},
-    {'*', NULL, "*", 6}, {'/', NULL, "/", 6}, {PAIR('/', '/'), NULL, "//", 6}, {'%', NULL, "%", 6},
+    {"or", "or", 0, 1}, {"and", "and", 0, 2},
+    {NULL, "==", PAIR('=', '='), 4}, {NULL, "!=", PAIR('!', '='), 4}, {NULL, "<", '<', 4}, {NULL, ">", '>', 4},
+    {NULL, "<=", PAIR('<', '='), 4}, {NULL, ">=", PAIR('>', '='), 4},
+    {NULL, "+", '+', 5}, {NULL, "-", '-', 5},
+    {NULL, "*", '*', 6}, {NULL, "/", '/', 6}, {NULL, "//", PAIR('/', '/'), 6}, {NULL, "%", '%', 6},
 };
 
 static const Operator *operator_at(const Parser *p)
