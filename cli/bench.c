@@ -14,7 +14,7 @@ static const Option rows[] = {
     {0, "max-seconds", OPT_REAL, FIELD(max_seconds), "S",
      "Time at most S seconds a workload. Default: 5.", COMPLETE_NONE, 0.01, 1e6},
     {0, "no-unfused", OPT_FLAG, FIELD(no_unfused), NULL, "Leave the unfused code out."},
-    {0, "export-times", OPT_TEXT, FIELD(export_times), "FILE", "Write every sample as JSON.",
+    {0, "export-json", OPT_TEXT, FIELD(export_json), "FILE", "Write the rows, samples and all.",
      COMPLETE_FILE},
 };
 static const OptionGroup own = OPTION_GROUP("Measurement", rows);
@@ -73,16 +73,22 @@ static void add_row(Table *t, const BenchRow *r)
     table_text(t, r->failed);
 }
 
-static json_t *times_json(const BenchRow *r)
+/* --export-json: the table's rows, each with its samples. */
+static json_t *export_json(const Table *t, json_t *samples)
 {
-    json_t *j = json_object(), *list = json_array();
+    json_t *rows_json = table_json(t), *row;
+    size_t i;
+    json_array_foreach (rows_json, i, row)
+        json_object_set(row, "samples_us", json_array_get(samples, i));
+    return rows_json;
+}
+
+static json_t *samples_json(const BenchRow *r)
+{
+    json_t *list = json_array();
     for (uint32_t i = 0; r->samples_us && i < r->samples; i++)
         json_array_append_new(list, json_number(r->samples_us[i]));
-    json_object_set_new(j, "task", json_text(r->task));
-    json_object_set_new(j, "workload", json_text(r->workload));
-    json_object_set_new(j, "device", json_text(r->device));
-    json_object_set_new(j, "us", list);
-    return j;
+    return list;
 }
 
 /* hyperfine's warning: a median that half of the samples do not agree with deserves a second look. */
@@ -97,7 +103,7 @@ static void warn_noise(Job *j, const BenchRow *r)
                    r->workload, r->failed);
 }
 
-static void bench_one(Cli *c, const Arg *path, Table *t, json_t *times)
+static void bench_one(Cli *c, const Arg *path, Table *t, json_t *samples)
 {
     Job j;
     if (job_open(c, path, DB_WRITE, &j) && job_can_run(&j, "measured") && job_measure_machine(&j)) {
@@ -110,16 +116,21 @@ static void bench_one(Cli *c, const Arg *path, Table *t, json_t *times)
             .max_seconds = c->o.max_seconds,
             .seed = j.task->seed,
         };
+        j.options.no_weights = false;
         for (uint32_t w = 0; w < j.n_workloads && !cli_stopped(c); w++) {
             BenchRow *row;
             cli_progress(c, "%s %s …", j.task->name, j.workloads[w]->name);
-            if (!bench_task(j.cx, j.task, &j.workloads[w], 1, &o, &row))
+            PlanDecision *evidence;
+            uint32_t n;
+            if (!job_decide(&j, j.workloads[w], &o.compile, &evidence, &n) ||
+                !bench_task(j.cx, j.task, &j.workloads[w], 1, &o, &row))
                 break;
             add_row(t, row);
             warn_noise(&j, row);
-            json_array_append_new(times, times_json(row));
+            json_array_append_new(samples, samples_json(row));
         }
         cli_progress_end(c);
+        job_check_picks(&j);
     }
     job_close(&j);
 }
@@ -127,17 +138,19 @@ static void bench_one(Cli *c, const Arg *path, Table *t, json_t *times)
 static ExitCode run_bench(Cli *c)
 {
     Table *t = table_new(c->cx->arena, columns, sizeof columns / sizeof columns[0]);
-    json_t *times = json_array();
+    json_t *samples = json_array();
     for (uint32_t i = 0; i < c->n_args && !cli_stopped(c); i++)
-        bench_one(c, &c->args[i], t, times);
+        bench_one(c, &c->args[i], t, samples);
     if (table_rows(t))
         table_print(t, c->out, (Format)c->o.format);
-    if (c->o.export_times) {
-        char *text = json_dumps(times, JSON_INDENT(1));
-        file_write(c->cx->diags, c->o.export_times, text, strlen(text));
+    if (c->o.export_json) {
+        json_t *all = export_json(t, samples);
+        char *text = json_dumps(all, JSON_INDENT(1));
+        file_write(c->cx->diags, c->o.export_json, text, strlen(text));
+        json_decref(all);
         free(text);
     }
-    json_decref(times);
+    json_decref(samples);
     return cli_end(c);
 }
 

@@ -43,19 +43,15 @@ static json_t *choices_json(Job *j, const Compiled *k)
 {
     Arena *a = j->cx->arena;
     json_t *list = json_array();
-    uint32_t n, n_known = 0;
-    PlanDecision *known = NULL;
+    uint32_t n;
     ChoiceInfo *choices = choices_list(k->with_choices, a, &n);
-    if (j->db && n)
-        choices_from_db(j->cx, j->db, &j->device, k->with_choices, &n_known, &known);
     for (uint32_t i = 0; i < n; i++) {
         const char *picked = NULL, *evidence = NULL;
         vec_foreach (PlanDecision, d, &k->plan->decisions)
-            if (!strcmp(d->choice, choices[i].id))
-                picked = d->picked, evidence = d->evidence;
-        for (uint32_t e = 0; e < n_known && !evidence; e++)
-            if (!strcmp(known[e].choice, choices[i].id))
-                evidence = known[e].evidence;
+            if (!strcmp(d->choice, choices[i].id)) {
+                picked = d->picked;
+                evidence = d->evidence;
+            }
         json_t *c = json_object();
         json_object_set_new(c, "choice", json_text(choices[i].id));
         json_object_set_new(c, "rule", json_text(choices[i].rule));
@@ -250,29 +246,26 @@ static void print_names(FILE *to, const json_t *list)
         fprintf(to, "%s%s", i ? ", " : "", json_string_value(name));
 }
 
-/* "rms_norm (task.yaml:12), %h = mul (task.yaml:13)": an inlined composite counts once. */
-static void print_nodes(FILE *to, const json_t *list)
+/* "%h of rms_norm, rope, %q": each thing that the user wrote, once. */
+static void print_nodes(Arena *a, FILE *to, const json_t *list)
 {
+    Vec(const char *) shown = {0};
     size_t i;
     const json_t *n;
-    const char *last = "", *last_place = "";
-    bool first = true;
     json_array_foreach (list, i, n) {
-        const char *origin = text(n, "origin"), *name = text(n, "name"), *at = text(n, "place");
-        if (*origin && !strcmp(origin, last) && !strcmp(at, last_place))
-            continue;
-        if (!*origin && !*name)
-            continue;
-        fprintf(to, "%s", first ? "" : ", ");
-        if (*name)
-            fprintf(to, "%%%s", name);
-        if (*origin)
-            fprintf(to, "%s%s", *name ? " of " : "", origin);
-        first = false;
-        last = origin;
-        last_place = at;
+        const char *origin = text(n, "origin"), *name = text(n, "name");
+        const char *title = !*name    ? origin
+                            : *origin ? arena_printf(a, "%%%s of %s", name, origin)
+                                      : arena_printf(a, "%%%s", name);
+        bool known = !*title;
+        for (uint32_t k = 0; k < shown.n && !known; k++)
+            known = !strcmp(shown.data[k], title);
+        if (!known)
+            vec_push(a, &shown, title);
     }
-    if (first)
+    for (uint32_t k = 0; k < shown.n; k++)
+        fprintf(to, "%s%s", k ? ", " : "", shown.data[k]);
+    if (!shown.n)
         fprintf(to, "%zu operations", json_array_size(list));
 }
 
@@ -292,8 +285,12 @@ static void print_rules(FILE *to, const json_t *rules)
     if (json_array_size(rules))
         fputs("\n  rules that fired\n", to);
     json_array_foreach (rules, i, r) {
-        fprintf(to, "    %-32s %%%-16s %s%s%s\n", text(r, "rule"), text(r, "node"),
-                text(r, "place"), *text(r, "choice") ? "  as choice " : "", text(r, "choice"));
+        const char *node = text(r, "node");
+        fprintf(to, "    %-32s %s  %s%s", text(r, "rule"), text(r, "place"), *node ? "%" : "",
+                node);
+        if (*text(r, "choice"))
+            fprintf(to, "  left choice %s", text(r, "choice"));
+        fputc('\n', to);
         json_array_foreach (json_object_get(r, "evidence"), k, e)
             fprintf(to, "      %.2fx [%.2f, %.2f] on %s, %s %s, %s\n", number(e, "ratio"),
                     number(e, "ratio_low"), number(e, "ratio_high"), text(e, "device"),
@@ -308,12 +305,11 @@ static void print_choices(FILE *to, const json_t *choices)
     if (json_array_size(choices))
         fputs("\n  choices\n", to);
     json_array_foreach (choices, i, c) {
-        fprintf(to, "    %s of rule %s, %s: took %s of %d\n", text(c, "choice"), text(c, "rule"),
-                text(c, "place"), *text(c, "picked") ? text(c, "picked") : "the default",
+        fprintf(to, "    %s of rule %s, %s: took \"%s\" of %d\n", text(c, "choice"),
+                text(c, "rule"), text(c, "place"),
+                *text(c, "picked") ? text(c, "picked") : "the default",
                 (int)number(c, "alternatives"));
-        fprintf(to, "      %s\n",
-                *text(c, "evidence") ? text(c, "evidence")
-                                     : "not measured on this device: `pawl tune` does");
+        fprintf(to, "      %s\n", text(c, "evidence"));
     }
 }
 
@@ -321,7 +317,7 @@ static void print_group(Arena *a, FILE *to, const json_t *g)
 {
     const json_t *m = json_object_get(g, "measured");
     fprintf(to, "    %d  %-10s ", (int)number(g, "group"), text(g, "kind"));
-    print_nodes(to, json_object_get(g, "nodes"));
+    print_nodes(a, to, json_object_get(g, "nodes"));
     fputs("\n       reads ", to);
     print_names(to, json_object_get(g, "reads"));
     fputs("; writes ", to);

@@ -24,14 +24,12 @@ static bool named_host(Job *j, const char *arch, Machine *m)
         return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE,
                           "known: x86-64-v2, x86-64-v3, x86-64-v4", "unknown architecture \"%s\"",
                           arch);
-    *m = machine_cpu(j->cx);
-    m->arch = str_intern(j->cx->strs, arch);
-    m->vector_bytes = !strcmp(arch, "x86-64-v4") ? 64 : !strcmp(arch, "x86-64-v3") ? 32 : 16;
-    if (!tune_device_named(j->cx, m->name, m->arch, &j->device))
+    if (!tune_device(j->cx, "cpu", false, &j->device) || !machine_of(j->cx, &j->device, j->db, m))
         return false;
-    j->device.target = TARGET_CPU;
-    if (runs)
-        j->device.spec = str_intern(j->cx->strs, "cpu");
+    m->arch = j->device.arch = str_intern(j->cx->strs, arch);
+    m->vector_bytes = !strcmp(arch, "x86-64-v4") ? 64 : !strcmp(arch, "x86-64-v3") ? 32 : 16;
+    if (!runs)
+        j->device.spec = NULL;
     return true;
 }
 
@@ -313,15 +311,50 @@ bool job_check_picks(Job *j)
 
 /* ---- compiling ------------------------------------------------------------------------------ */
 
-/* What the database knows of a choice becomes part of the plan, unless the user took something else. */
-static void add_evidence(Plan *p, const PlanDecision *evidence, uint32_t n)
+static const char *alternative_text(Arena *a, const ChoiceInfo *c, uint32_t alternative)
 {
+    const char *rule = c->rule ? c->rule : c->id;
+    if (!alternative)
+        return "as written";
+    return c->n_alternatives <= 2 ? rule : arena_printf(a, "%s (%u)", rule, alternative);
+}
+
+static PlanDecision decision_of(Job *j, const ChoiceInfo *c, const CompileOptions *o,
+                                const PlanDecision *evidence, uint32_t n)
+{
+    uint32_t alternative = 0;
+    bool picked = false;
+    for (uint32_t i = 0; i < o->n_picks; i++)
+        if (o->picks[i].id == c->id)
+            alternative = o->picks[i].alternative, picked = true;
+    const char *text = alternative_text(j->cx->arena, c, alternative);
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < p->decisions.n; k++) {
-            PlanDecision *d = &p->decisions.data[k];
-            if (!strcmp(d->choice, evidence[i].choice) && !strcmp(d->picked, evidence[i].picked))
-                d->evidence = evidence[i].evidence;
+        if (!strcmp(evidence[i].choice, c->id) && !strcmp(evidence[i].picked, text))
+            return evidence[i];
+    const char *why = picked ? "as --pick says" : "not measured on this device: the default";
+    return (PlanDecision){c->id, str_intern(j->cx->strs, text), str_intern(j->cx->strs, why)};
+}
+
+/* Each choice becomes a decision of the plan: what was taken, and why. */
+static void record_decisions(Job *j, const Compiled *k, const CompileOptions *o,
+                             const PlanDecision *evidence, uint32_t n)
+{
+    uint32_t n_choices;
+    ChoiceInfo *list = choices_list(k->with_choices, j->cx->arena, &n_choices);
+    for (uint32_t i = 0; i < n_choices; i++) {
+        bool there = false;
+        vec_foreach (PlanDecision, d, &k->plan->decisions) {
+            int64_t alternative;
+            if (strcmp(d->choice, list[i].id))
+                continue;
+            there = true; /* the compiler's own pick is a number: name it */
+            if (str_to_i64(d->picked, &alternative))
+                d->picked = str_intern(
+                    j->cx->strs, alternative_text(j->cx->arena, &list[i], (uint32_t)alternative));
         }
+        if (!there)
+            vec_push(j->cx->arena, &k->plan->decisions, decision_of(j, &list[i], o, evidence, n));
+    }
 }
 
 bool job_compile(Job *j, const Workload *w, Compiled *out)
@@ -331,7 +364,7 @@ bool job_compile(Job *j, const Workload *w, Compiled *out)
     uint32_t n;
     if (!job_decide(j, w, &o, &evidence, &n) || !compile_workload(j->cx, j->task, w, &o, out))
         return false;
-    add_evidence(out->plan, evidence, n);
+    record_decisions(j, out, &o, evidence, n);
     return true;
 }
 

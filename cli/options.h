@@ -35,7 +35,7 @@ typedef struct Options {
     bool all, no_unfused;
     double budget, max_seconds;
     int64_t max_candidates;
-    const char *package, *export_times, *log;
+    const char *package, *export_json, *log;
     bool again;
     /* inspecting */
     bool manifest, plans, members, weights, graph, statements, check;

@@ -62,7 +62,8 @@ static const char *cell_text(const Table *t, const Column *k, const Cell *c, boo
     case COL_REAL: break;
     }
     if (human && isfinite(c->real))
-        return arena_printf(t->arena, "%.*f", k->decimals, c->real);
+        return k->decimals < 0 ? arena_printf(t->arena, "%.*e", -k->decimals, c->real)
+                               : arena_printf(t->arena, "%.*f", k->decimals, c->real);
     StrBuf b = strbuf_new(t->arena);
     strbuf_double(&b, c->real);
     return b.text;

@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* key: name in JSON and CSV, units included ("median_us"). heading: in text; NULL: not shown there. */
+/* key: name in JSON and CSV, units included ("median_us"). heading: in text; NULL: not shown there.
+ * decimals of reals in text; below zero: in scientific notation, with as many. */
 typedef struct { const char *key, *heading; enum { COL_TEXT, COL_INT, COL_REAL, COL_BOOL } kind; int decimals; } Column;
 
 typedef struct Table Table;

@@ -179,6 +179,7 @@ static void tune_one(Cli *c, const Arg *path, FILE *log, Table *t)
             .seed = j.task->seed,
         };
         o.compile.codegen.schedules = (ScheduleSource){0};
+        o.compile.no_weights = false;
         TuneReport r = {0};
         tune_task(j.cx, j.task, j.workloads, j.n_workloads, &o, &r);
         cli_progress_end(c);
