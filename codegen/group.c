@@ -535,7 +535,9 @@ static Dim touched(Former *f, Dim d, Map *seen)
 {
     Dim count = dim_const(f->p, 1);
     if (d->kind == DIM_SYM) {
-        return d->extent && map_set(seen, (uintptr_t)d, 1) ? d->extent : count;
+        bool constant = !d->extent && d->lo == 0 && d->hi < INT64_MAX;      /* of a loop: its range says all */
+        Dim extent = constant ? dim_const(f->p, d->hi + 1) : d->extent;
+        return extent && map_set(seen, (uintptr_t)d, 1) ? extent : count;
     } else if (d->kind == DIM_SUM) {
         for (uint32_t i = 0; i < d->n_terms; i++)
             for (uint32_t k = 0; k < d->terms[i].n_atoms; k++)
