@@ -1,7 +1,9 @@
 """Errors of outputs against the fp64 oracle, on the device, all elements.
 
-The full acceptance rule needs the running error scale, which only the reference evaluator has; here the baseline's half of it is
-used: |y - y64| <= m * (largest error of PyTorch eager in the row) + one ulp. `pawl verify` has the whole rule.
+The full acceptance rule needs the running error scale E, which only the reference evaluator has; here its place is taken by what
+the oracle does when its inputs move by the class's unit (f32 outputs; for narrower ones the ulp dominates):
+|y - y64| <= m * max(largest error of PyTorch eager in the row, largest such movement in the row) + one ulp. `pawl verify` has
+the whole rule.
 """
 import torch
 
@@ -20,12 +22,31 @@ def as_tuple(y):
     return tuple(y) if isinstance(y, (tuple, list)) else (y,)
 
 
-def compare(outputs, oracle, baseline, multiplier=None):
+def movement(oracle, inputs, y64, trials=4, unit=2.0 ** -22):
+    """Largest |oracle(x (1 +- unit)) - y64| over random signs, for every output; None for integers."""
+    y64 = as_tuple(y64)
+    generator = torch.Generator(device="cpu").manual_seed(1)
+    most = [torch.zeros_like(y) if y.is_floating_point() else None for y in y64]
+    for _ in range(trials):
+        moved = []
+        for x in inputs:
+            if x.is_floating_point():
+                sign = torch.randint(2, x.shape, generator=generator, dtype=torch.int8).to(x.device).to(x.dtype) * 2 - 1
+                x = x * (1 + unit * sign)
+            moved.append(x)
+        for i, y in enumerate(as_tuple(oracle(*moved))):
+            if most[i] is not None:
+                most[i] = torch.maximum(most[i], torch.nan_to_num((y - y64[i]).abs(), nan=0.0, posinf=0.0, neginf=0.0))
+    return tuple(most)
+
+
+def compare(outputs, oracle, baseline, moved=None, multiplier=None):
     """{max_abs, rms, outside, checked, worst}: `outside` counts elements beyond the allowance (integers: any difference);
     `worst` is the largest error over its allowance."""
     total = {"max_abs": 0.0, "rms": 0.0, "outside": 0, "checked": 0, "worst": 0.0}
     squares = 0.0
-    for y, y64, base in zip(as_tuple(outputs), as_tuple(oracle), as_tuple(baseline)):
+    moved = moved or (None,) * len(as_tuple(outputs))
+    for y, y64, base, shift in zip(as_tuple(outputs), as_tuple(oracle), as_tuple(baseline), moved):
         if tuple(y.shape) != tuple(y64.shape):
             raise ValueError(f"shape {tuple(y.shape)}, expected {tuple(y64.shape)}")
         total["checked"] += y.numel()
@@ -40,6 +61,8 @@ def compare(outputs, oracle, baseline, multiplier=None):
         same = (torch.isnan(y) & torch.isnan(y64)) | (y == y64) | (y == y64.to(dtype).to(torch.float64))
         error = torch.where(finite, (y - y64).abs(), torch.zeros_like(y))
         base_error = torch.nan_to_num((base - y64).abs(), nan=0.0, posinf=0.0, neginf=0.0)
+        if shift is not None:
+            base_error = torch.maximum(base_error, shift)
         row = base_error.amax(dim=-1, keepdim=True) if base_error.dim() else base_error
         ratio = error / (m * row + ulp(torch.nan_to_num(y64), dtype))
         total["outside"] += int((ratio > 1).sum()) + int((~finite & ~same).sum())
