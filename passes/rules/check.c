@@ -479,8 +479,9 @@ static bool check_instances(Context *cx, const Rule *r)
 
 bool rules_check(Context *cx, const RuleList *rules)
 {
-    bool ok = check_redundant(cx, rules) & check_termination(cx, rules);
+    bool ok = check_redundant(cx, rules);
 
+    ok &= check_termination(cx, rules);
     for (uint32_t i = 0; i < rules->n; i++)
         ok &= check_acyclic(cx, rules->data[i]) && check_instances(cx, rules->data[i]);
     return ok;

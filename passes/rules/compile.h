@@ -15,6 +15,7 @@ typedef struct Compiler {
     OpVar    op_vars[RULE_MAX_OPS]; uint32_t n_op_vars;
     Definition *defs; uint32_t n_defs;
     bool     in_element;                      /* the pattern at hand belongs to %name[i] */
+    bool     finding;                         /* … or to a root after the first */
     uint8_t  list_of[RULE_MAX_VALUES];        /* the list that an element's value slot goes to; RULE_NO_SLOT for others */
     uint8_t  block_of[RULE_MAX_VALUES];       /* which EACH, SIBLINGS or FIND an element belongs to; 0: none */
     uint8_t  n_blocks, block;

@@ -41,6 +41,8 @@ static Pattern *pattern_value(Compiler *c, const TextExpr *t, bool indexed)
         c->list_of[slot] = list_slot(c, t->name, t->loc, true);
         if (c->list_of[slot] == RULE_NO_SLOT)
             return NULL;
+    } else if (first && c->finding) {
+        c->block_of[slot] = c->block;             /* another root's own variable: looked for anew at every candidate */
     }
     if (!d || !first)
         return pattern_new(c, PAT_VALUE, t->loc, slot);
@@ -82,6 +84,8 @@ static Pattern *pattern_operand(Compiler *c, const TextExpr *t)
     case TE_NUMBER: {
         Pattern *p = pattern_new(c, PAT_NUMBER, t->loc, value_slot_new(c, str_intern(c->cx->strs, "(number)"), t->loc));
         p->f = t->number;
+        if (p->slot != RULE_NO_SLOT && c->in_element)
+            c->block_of[p->slot] = c->block;
         return p->slot == RULE_NO_SLOT ? NULL : p;
     }
     case TE_CALL: {
@@ -329,7 +333,8 @@ static bool compile_root(Compiler *c, Definition *d)
     if (r->n_roots == RULE_MAX_ROOTS || (d->indexed && r->n_roots > 0))
         return COMPILE_FAIL(c, loc, NULL, d->indexed ? "a family of roots stands alone" : "too many roots");
     r->family = d->indexed;
-    c->in_element = d->indexed || r->n_roots > 0;
+    c->finding = !d->indexed && r->n_roots > 0;
+    c->in_element = d->indexed || c->finding;
     if (c->in_element)
         c->block = ++c->n_blocks;
     d->slot = value_slot_new(c, d->indexed ? element_name(c, d->name) : d->name, loc);
@@ -342,7 +347,7 @@ static bool compile_root(Compiler *c, Definition *d)
     d->placed = true;
     r->old_root[r->n_roots] = d->indexed ? c->list_of[d->slot] : d->slot;
     r->roots[r->n_roots] = pattern_call(c, d->s->call, d->slot);
-    c->in_element = false;
+    c->in_element = c->finding = false;
     c->block = 0;
     return r->roots[r->n_roots++] != NULL;
 }
