@@ -18,9 +18,12 @@ static bool compile_tuned(Context *cx, Task *t, const Workload *w, const BenchOp
         Compiled look;
         CompileOptions quiet = c;
         quiet.no_weights = quiet.codegen.no_code = true;
-        if (!compile_workload(cx, t, w, &quiet, &look))
+        bool looked = compile_workload(cx, t, w, &quiet, &look);
+        if (looked)
+            picks = choices_from_db(cx, o->db, &o->device, look.with_choices, &n, NULL);
+        compiled_end(&look);
+        if (!looked)
             return false;
-        picks = choices_from_db(cx, o->db, &o->device, look.with_choices, &n, NULL);
         c.codegen.schedules = db_schedules(cx, o->db, &o->device);
     }
     ChoicePick *all = arena_new_array(cx->arena, ChoicePick, n + c.n_picks + 1);
@@ -102,33 +105,43 @@ static bool fill_row(Context *cx, BenchRow *r, Measurer *m, MeasureItem *items, 
     return true;
 }
 
-static bool bench_workload(Context *cx, Task *t, const Workload *w, const BenchOptions *o, Measurer *m, BenchRow *r)
+static bool bench_compiled(Context *cx, Task *t, const Workload *w, const BenchOptions *o, Measurer *m, Compiled *fused,
+                           Compiled *plain, BenchRow *r)
 {
-    Compiled fused, plain;
     MeasureItem items[2] = {{.cx = cx}, {.cx = cx}};
     uint32_t n = o->unfused ? 2 : 1;
-    BenchOptions apart = *o;
+    CompileOptions apart = o->compile;
 
-    *r = (BenchRow){.task = t->name, .workload = w ? w->name : "generic", .device = o->device.name};
-    if (!compile_tuned(cx, t, w, o, &fused))
+    if (!compile_tuned(cx, t, w, o, fused))
         return false;
-    items[0].plan = fused.plan;
-    r->launches = launches_of(fused.plan);
-    r->groups = fused.groups->n;
-    for (uint32_t i = 0; i < fused.groups->n; i++)
-        r->tuned_groups += !strcmp(fused.groups->g[i]->schedule_from, "tuned");
-    r->floor = graph_floor(fused.resolved, &o->compile.codegen.machine, &t->numerics);
+    items[0].plan = fused->plan;
+    r->launches = launches_of(fused->plan);
+    r->groups = fused->groups->n;
+    for (uint32_t i = 0; i < fused->groups->n; i++)
+        r->tuned_groups += !strcmp(fused->groups->g[i]->schedule_from, "tuned");
+    r->floor = graph_floor(fused->resolved, &o->compile.codegen.machine, &t->numerics);
     if (o->unfused) {
-        apart.compile.codegen.fuse = false;
-        apart.compile.codegen.schedules = (ScheduleSource){0};
-        if (!compile_workload(cx, t, w, &apart.compile, &plain))
+        apart.codegen.fuse = false;
+        apart.codegen.schedules = (ScheduleSource){0};
+        if (!compile_workload(cx, t, w, &apart, plain))
             return false;
-        items[1].plan = plain.plan;
-        r->unfused_launches = launches_of(plain.plan);
+        items[1].plan = plain->plan;
+        r->unfused_launches = launches_of(plain->plan);
     }
     MeasureOptions mo = {.numerics = t->numerics, .seed = o->seed, .check = true,
-                         .dists = graph_dists(fused.graph, cx->arena)};
+                         .dists = graph_dists(fused->graph, cx->arena)};
     return fill_row(cx, r, m, items, n, &mo, o);
+}
+
+static bool bench_workload(Context *cx, Task *t, const Workload *w, const BenchOptions *o, Measurer *m, BenchRow *r)
+{
+    Compiled fused = {0}, plain = {0};
+
+    *r = (BenchRow){.task = t->name, .workload = w ? w->name : "generic", .device = o->device.name};
+    bool ok = bench_compiled(cx, t, w, o, m, &fused, &plain, r);
+    compiled_end(&fused);
+    compiled_end(&plain);
+    return ok;
 }
 
 bool bench_task(Context *cx, Task *t, const Workload *const *workloads, uint32_t n, const BenchOptions *o, BenchRow **rows)

@@ -13,6 +13,8 @@ struct Worker {
     uint32_t n_formed;
 };
 
+struct PlanHome { Context *cx; Task *task; Variant variant; };
+
 /* ---- schedules worth trying ------------------------------------------------------------------ */
 
 typedef struct { uint32_t rank; double cost; } RankedSchedule;
@@ -86,9 +88,15 @@ void workshop_open(Workshop *w, Arena *a, Task *task, const TuneOptions *o)
 
 void workshop_close(Workshop *w)
 {
-    for (int i = 0; w->pool && i < pool_threads(w->pool); i++)
-        if (w->workers[i].cx)
-            context_free(w->workers[i].cx);
+    for (int i = 0; w->pool && i < pool_threads(w->pool); i++) {
+        Worker *k = &w->workers[i];
+        for (uint32_t v = 0; v < k->n_formed; v++)
+            compiled_end(&k->formed[v].compiled);
+        if (k->task)
+            graph_free(k->task->graph);
+        if (k->cx)
+            context_free(k->cx);
+    }
     if (w->pool)
         pool_free(w->pool);
     w->pool = NULL;
@@ -138,6 +146,16 @@ bool variant_form(Context *cx, Task *t, const CompileOptions *quiet, Variant *v)
     o.picks = v->picks;
     o.n_picks = v->n_picks;
     return compile_workload(cx, t, v->workload, &o, &v->compiled);
+}
+
+void compiled_end(Compiled *c)
+{
+    Graph **graphs[] = {&c->graph, &c->with_choices, &c->resolved};
+    for (int i = 0; i < 3; i++) {
+        if (*graphs[i])
+            graph_free(*graphs[i]);
+        *graphs[i] = NULL;
+    }
 }
 
 static const char *first_error(Arena *a, Context *cx, const char *what)
@@ -192,6 +210,7 @@ static Variant *worker_variant(Worker *k, const GroupJob *job)
     Variant *v = &k->formed[job->variant];
     if (!v->compiled.groups) {
         CompileOptions o = options_in(k->cx, &w->options);
+        compiled_end(&v->compiled);
         *v = variant_in(k->cx, job->v);
         if (!variant_form(k->cx, k->task, &o, v))
             v->compiled.groups = NULL;
@@ -273,19 +292,19 @@ static bool look_up_known(void *arg, const Group *g, Schedule *out)
     return false;
 }
 
-static void build_plan(const PlanJob *job, const Variant *v, SearchCandidate *c)
+static void build_plan(const PlanJob *job, const Variant *v, PlanHome *home, SearchCandidate *c)
 {
-    Context *cx = c->cx = context_new();
+    Context *cx = c->cx = home->cx = context_new();
     KnownLookup lookup = {cx, job->known, job->n_known};
     CompileOptions o = options_in(cx, &job->w->options);
-    Variant own = variant_in(cx, v);
-    Task *t = task_from_source(cx, job->w->task->source);
+    home->variant = variant_in(cx, v);
+    home->task = task_from_source(cx, job->w->task->source);
 
     o.no_weights = false;
     o.codegen.no_code = false;
     o.codegen.schedules = (ScheduleSource){look_up_known, &lookup};
-    if (t && variant_form(cx, t, &o, &own))
-        c->plan = own.compiled.plan;
+    if (home->task && variant_form(cx, home->task, &o, &home->variant))
+        c->plan = home->variant.compiled.plan;
     else
         c->rejected = first_error(cx->arena, cx, "does not compile");
     diags_clear(cx->diags);
@@ -296,7 +315,7 @@ static void build_plans(void *arg, int64_t begin, int64_t end, int worker)
     PlanJob *job = arg;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        build_plan(job, job->v[i], &job->c[i]);
+        build_plan(job, job->v[i], &job->w->homes[i], &job->c[i]);
 }
 
 SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n, const KnownSchedule *known,
@@ -305,14 +324,22 @@ SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n
     SearchCandidate *c = arena_new_array(a, SearchCandidate, n + 1);
 
     workshop_start(w);
+    w->homes = arena_new_array(a, PlanHome, n + 1);
+    w->n_homes = n;
     pool_for(w->pool, n, 1, build_plans, &(PlanJob){w, v, c, known, n_known});
     return c;
 }
 
-void workshop_free_plans(SearchCandidate *c, uint32_t n)
+void workshop_free_plans(Workshop *w)
 {
-    for (uint32_t i = 0; i < n; i++)
-        context_free(c[i].cx);
+    for (uint32_t i = 0; i < w->n_homes; i++) {
+        PlanHome *home = &w->homes[i];
+        compiled_end(&home->variant.compiled);
+        if (home->task)
+            graph_free(home->task->graph);
+        context_free(home->cx);
+    }
+    w->n_homes = 0;
 }
 
 /* ---- inputs ---------------------------------------------------------------------------------- */

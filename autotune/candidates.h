@@ -16,6 +16,7 @@ typedef struct Variant {
 } Variant;
 
 typedef struct Worker Worker;
+typedef struct PlanHome PlanHome;
 typedef struct Workshop {
     Task *task;
     CompileOptions options;         /* quiet: no dumps, no weights, no code */
@@ -23,6 +24,7 @@ typedef struct Workshop {
     ThreadPool *pool;               /* made when first needed */
     int threads;
     Worker *workers;
+    PlanHome *homes; uint32_t n_homes;     /* of the whole plans at hand */
     const volatile sig_atomic_t *stop;
     Arena *arena;
 } Workshop;
@@ -32,6 +34,8 @@ void workshop_close(Workshop *w);
 
 /* Groups of a variant, without code. False: diagnosed in cx. */
 bool variant_form(Context *cx, Task *t, const CompileOptions *quiet, Variant *v);
+/* Ends the graphs of a compilation; its plan and groups stay with the context, but may no longer look at nodes. */
+void compiled_end(Compiled *c);
 
 /* The schedules of a group worth trying, the default first: the best by the model, at least one of each kind, the library's top. */
 Schedule *pick_schedules(Context *cx, const Group *g, const CodegenOptions *o, uint32_t max, Arena *a,
@@ -46,7 +50,7 @@ typedef struct { uint64_t key; const char *text, *schedule; } KnownSchedule;
 /* Whole plans of variants, with code and weights, each in a context of its own that workshop_free_plans frees. */
 SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n, const KnownSchedule *known,
                                 uint32_t n_known, Arena *a);
-void workshop_free_plans(SearchCandidate *c, uint32_t n);
+void workshop_free_plans(Workshop *w);
 
 /* What to fill inputs with: distributions of the task where an input or weight is one of its own. */
 Dist *group_dists(const Graph *g, const Group *group, Arena *a);

@@ -117,7 +117,7 @@ static bool fill_input(MeasureSession *s, void *to, uint32_t input)
 
 static bool copy_bytes(MeasureSession *s, void *to, const void *from, size_t bytes)
 {
-    uint32_t element = bytes % 16 == 0 ? 16 : 1;
+    uint32_t element = bytes % 8 == 0 ? 8 : 1;
     StridedCopy c = {.from = from, .to = to, .element = element, .rank = 1,
                      .shape = {(int64_t)(bytes / element)}, .from_strides = {1}, .to_strides = {1}};
     DeviceMeasurer *m = s->m;

@@ -26,7 +26,7 @@ typedef struct Contest {
 
 /* Blocks of a round, and what survives it: a share of the field, and nobody slower than `slack` times the best. */
 static const struct { uint32_t blocks; double share, slack; } rounds[] = {
-    {1, 1.0, 3.0}, {2, 0.6, 1.6}, {4, 0.5, 1.25}, {6, 0.5, 1.12},
+    {2, 1.0, 3.0}, {2, 0.6, 1.6}, {4, 0.5, 1.25}, {6, 0.5, 1.12},
 };
 
 static bool interrupted(const Contest *k) { return k->o->stop && *k->o->stop; }
@@ -84,6 +84,12 @@ static bool time_blocks(Contest *k, uint32_t blocks, bool check)
     return true;
 }
 
+/* Of a few samples the least: one that was disturbed must not put a candidate out. */
+static double early_score(const SearchCandidate *c)
+{
+    return c->samples.n < 5 ? stats_quantile(c->samples.x, c->samples.n, 0) : c->seconds;
+}
+
 static uint32_t wanted_pairs(const Contest *k)
 {
     if (k->o->min_pairs)
@@ -96,18 +102,22 @@ static uint32_t wanted_pairs(const Contest *k)
  * best: which of several equals survives must not be chance. */
 static void halve(Contest *k, double share, double slack)
 {
-    double best = k->c[fastest(k)].seconds, tie = 1 + fmax(0.02, 0.1 / sqrt(k->blocks));
+    double best = INFINITY, tie = 1 + fmax(0.02, 0.1 / sqrt(k->blocks));
     uint32_t room = (uint32_t)ceil(share * k->n_alive), kept = 0;
     double *sorted = arena_new_array(k->arena, double, k->n_alive);
 
-    for (uint32_t i = 0; i < k->n_alive; i++)
-        sorted[i] = k->c[k->alive[i]].seconds;
+    if (k->o->keep_all)
+        return;
+    for (uint32_t i = 0; i < k->n_alive; i++) {
+        sorted[i] = early_score(&k->c[k->alive[i]]);
+        best = fmin(best, sorted[i]);
+    }
     if (room < 2)
         room = 2;
     double worst = stats_quantile(sorted, k->n_alive,
                                   room >= k->n_alive ? 1 : (room - 1.0) / (k->n_alive - 1.0));
     for (uint32_t i = 0; i < k->n_alive; i++) {
-        double s = k->c[k->alive[i]].seconds;
+        double s = early_score(&k->c[k->alive[i]]);
         if (k->alive[i] == 0 || (s <= worst && s <= slack * best) || s <= tie * best)
             k->alive[kept++] = k->alive[i];
     }
@@ -142,7 +152,7 @@ static uint32_t first_unbeaten(const Contest *k, uint32_t best)
 static bool play(Contest *k, bool *complete)
 {
     for (size_t r = 0; r < sizeof rounds / sizeof *rounds; r++) {
-        uint32_t left = k->blocks ? wanted_pairs(k) - k->blocks : 1;
+        uint32_t left = k->blocks ? wanted_pairs(k) - k->blocks : rounds[r].blocks;
         if (!time_blocks(k, rounds[r].blocks < left ? rounds[r].blocks : left, k->o->measure.check))
             return false;
         if (k->n_alive == 0 || k->alive[0] != 0)

@@ -22,6 +22,7 @@ typedef struct SearchOptions {
     double deadline;                /* on clock(); at least one block is timed */
     double (*clock)(void);          /* NULL: clock_seconds */
     uint32_t min_pairs;             /* of a decision; 0: 30 (10 for what takes longer than 30 ms) */
+    bool keep_all;                  /* nobody is dropped for being slow: every ratio is asked for */
     const volatile sig_atomic_t *stop;
     void (*progress)(void *arg, const char *best, double best_seconds, double incumbent_seconds);
     void *progress_arg;

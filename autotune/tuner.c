@@ -33,7 +33,6 @@ typedef struct Tuning {
     Vec(TuneProblem) groups; Vec(GroupRef) group_refs;
     Vec(TuneProblem) choices; Vec(ChoiceRef) choice_refs;
     Arena *scratch;                     /* of the problem at hand */
-    SearchCandidate *at_hand; uint32_t n_at_hand;
 } Tuning;
 
 static const char *name_of(const Workload *w) { return w ? w->name : NULL; }
@@ -46,8 +45,10 @@ static bool add_variant(Tuning *u, const Workload *w, const ChoicePick *picks, u
     Variant v = {.workload = w, .picks = arena_copy(cx->arena, picks, sizeof *picks * n), .n_picks = n};
     CompileOptions quiet = u->shop.options;
 
-    if (!variant_form(cx, u->task, &quiet, &v))
+    if (!variant_form(cx, u->task, &quiet, &v)) {
+        compiled_end(&v.compiled);
         return false;
+    }
     vec_push(cx->arena, &u->variants, v);
     return true;
 }
@@ -120,6 +121,19 @@ static void add_choice(Tuning *u, const WorkloadState *s, const Workload *w, uin
     vec_push(u->t.cx->arena, &u->choices, p);
 }
 
+/* The alternative that a compilation without measurements takes: the machine model's. */
+static uint32_t untuned(const Compiled *c, const ChoiceInfo *info)
+{
+    int64_t picked;
+    for (uint32_t i = 0; i < c->decisions.n; i++) {
+        const PlanDecision *d = &c->decisions.data[i];
+        if (!strcmp(d->choice, info->id) && str_to_i64(d->picked, &picked) && picked >= 0 &&
+            picked < info->n_alternatives)
+            return (uint32_t)picked;
+    }
+    return info->default_alternative;
+}
+
 /* The variants of a workload: all defaults, then for each choice each alternative, the default too (it is the base). */
 static bool add_workload(Tuning *u, WorkloadState *s, const Workload *w)
 {
@@ -134,11 +148,13 @@ static bool add_workload(Tuning *u, WorkloadState *s, const Workload *w)
 
     ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, s->n_choices + 1);
     for (uint32_t i = 0; i < s->n_choices; i++) {
-        picks[i] = (ChoicePick){s->choices[i].id, s->choices[i].default_alternative};
-        is_forced(u->t.o, s->choices[i].id, &picks[i].alternative);
+        ChoiceInfo *info = &s->choices[i];
+        info->default_alternative = untuned(&u->variants.data[s->base].compiled, info);
+        picks[i] = (ChoicePick){info->id, info->default_alternative};
+        is_forced(u->t.o, info->id, &picks[i].alternative);
     }
     if (s->n_choices) {                /* again, with the defaults spelled out */
-        u->variants.n--;
+        compiled_end(&u->variants.data[--u->variants.n].compiled);
         if (!add_variant(u, w, picks, s->n_choices))
             return false;
     }
@@ -225,8 +241,6 @@ static bool choice_candidates(void *arg, TuneProblem *p, SearchCandidate **out, 
         for (uint32_t i = 0; i < v[k]->compiled.groups->n; i++)
             c[k].predicted += v[k]->compiled.groups->g[i]->predicted_seconds;
     }
-    u->at_hand = c;
-    u->n_at_hand = count;
     *out = c;
     *n = count;
     *m = (MeasureOptions){.numerics = u->task->numerics, .seed = u->t.o->seed, .check = true,
@@ -238,8 +252,7 @@ static void release(void *arg, TuneProblem *p)
 {
     Tuning *u = arg;
     if (p->kind == PROBLEM_CHOICE)
-        workshop_free_plans(u->at_hand, u->n_at_hand);
-    u->at_hand = NULL;
+        workshop_free_plans(&u->shop);
     arena_free(u->scratch);
     u->scratch = NULL;
 }
@@ -381,6 +394,8 @@ bool tune_task(Context *cx, Task *task, const Workload *const *workloads, uint32
     report->touched_device = measurer_touched_device(u.t.measurer) || report->tuned > 0;
     report->seconds = clock_seconds() - start;
     workshop_close(&u.shop);
+    vec_foreach(Variant, v, &u.variants)
+        compiled_end(&v->compiled);
     if (!o->measurer)
         measurer_free(u.t.measurer);
     if (o->db && db_lost_disk(o->db))

@@ -216,7 +216,7 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
     uint32_t n = 0;
     bool device_failed = false;
     SearchOptions o = {.deadline = deadline, .clock = t->clock, .stop = t->o->stop,
-                       .progress = report_progress, .progress_arg = t, .seed = t->o->seed ^ p->key};
+                       .keep_all = p->kind == PROBLEM_CHOICE, .progress = report_progress, .progress_arg = t, .seed = t->o->seed ^ p->key};
     double start = t->clock();
 
     t->current = p;

@@ -51,7 +51,7 @@ static void fastest_wins(void **state)
     assert_int_equal(r.tried, 5);
     assert_int_equal(r.rejected, 0);
     /* the slow ones were timed far less often */
-    assert_true(c[3].samples.n < 3 && c[0].samples.n >= 30 && c[2].samples.n >= 30);
+    assert_true(c[3].samples.n < 5 && c[0].samples.n >= 30 && c[2].samples.n >= 30);
     assert_true(fake->checked >= 4);
 }
 

@@ -64,6 +64,7 @@ static int teardown(void **state)
 {
     World *x = *state;
     db_close(x->o.db);
+    graph_free(x->task->graph);
     context_free(x->cx);
     return 0;
 }
@@ -167,6 +168,9 @@ static void twice_with_a_fake(void **state)
     choices_from_db(x->cx, x->o.db, &x->o.device, c.with_choices, &n, &evidence);
     for (uint32_t i = 0; i < n; i++)
         assert_non_null(strstr(evidence[i].evidence, " us vs "));
+    graph_free(c.graph);
+    graph_free(c.with_choices);
+    graph_free(c.resolved);
 }
 
 static void wrong_candidates_never_win(void **state)
@@ -279,6 +283,7 @@ static void floors(void **state)
     assert_true(f.matmul_flops == 2.0 * 4 * 256 * (128 + 64));
     assert_true(f.bytes == 2.0 * (4 * 256 + 256 + 192 * 256 + 4 * 192));
     assert_string_equal(f.bound, "bytes");
+    graph_free(g);
     assert_true(fabs(f.seconds - f.bytes / 1e9) < 1e-12);
 }
 
