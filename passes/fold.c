@@ -110,8 +110,9 @@ static Node *fold_tensor(PassContext *cx, Node *n)
     if (n->op == OP_CHOICE || !small(n) || !tensor_operands(cx->graph, n))
         return n;
     const Tensor *t = evaluate(cx, n);
-    uint64_t h = hash_bytes(t->data, tensor_bytes(t), t->dtype);
-    return graph_tensor(cx->graph, str_format(cx->cx->strs, "folded_%08x", (uint32_t)h), t);
+    uint64_t h = hash_bytes(t->dims, (size_t)t->rank * sizeof t->dims[0], t->dtype);
+    h = hash_bytes(t->data, tensor_bytes(t), h);
+    return graph_tensor(cx->graph, str_format(cx->cx->strs, "folded_%016llx", (unsigned long long)h), t);
 }
 
 static Node *folded(PassContext *cx, Node *n)

@@ -76,30 +76,25 @@ static Node *dequeue(Driver *d)
     return n;
 }
 
-#define MAX_REVISITED 256       /* users of one node: beyond, the next round of the pipeline sees them */
+#define MAX_REVISITED 256       /* distant users of one node: beyond, the next round of the pipeline sees them */
 
-/* n's users, and theirs, as far as patterns reach. */
+/* The users of a node about to be replaced, and theirs, as far as patterns reach. */
 static void enqueue_users(Driver *d, Node *n)
 {
     Arena *a = d->cx->scratch;
-    Vec(Node *) level = {0}, next = {0};
+    Vec(Node *) seen = {0};
+    uint32_t level = 0;
 
-    vec_push(a, &level, n);
-    for (uint32_t up = 0; up < d->reach; up++) {
-        next.n = 0;
-        for (uint32_t i = 0; i < level.n && next.n < MAX_REVISITED; i++) {
+    vec_push(a, &seen, n);
+    for (uint32_t up = 0; up < d->reach; up++)
+        for (uint32_t end = seen.n; level < end; level++) {
             uint32_t n_users;
-            Node **users = uses_of(d->run->uses, level.data[i], &n_users);
-            for (uint32_t k = 0; k < n_users && next.n < MAX_REVISITED; k++) {
+            Node **users = uses_of(d->run->uses, seen.data[level], &n_users);
+            for (uint32_t k = 0; k < n_users && (up == 0 || seen.n < MAX_REVISITED); k++) {
                 enqueue(d, users[k]);
-                vec_push(a, &next, users[k]);
+                vec_push(a, &seen, users[k]);
             }
         }
-        Node **swap = level.data;
-        uint32_t cap = level.cap;
-        level.data = next.data; level.n = next.n; level.cap = next.cap;
-        next.data = swap; next.cap = cap;
-    }
 }
 
 /* ---- firing ------------------------------------------------------------------------------------------------------------------- */
@@ -148,10 +143,10 @@ static bool fire_always(RuleRun *r, uint32_t rule, const RuleSite *sites, uint32
     for (uint32_t i = 0; i < n; i++) {
         Node *new_node = graph_resolve(r->g, sites[i].new_node);
         report_firing(d, info, sites[i].old_node, NULL);
+        enqueue(d, new_node);
+        enqueue_users(d, sites[i].old_node);
         graph_replace(r->g, sites[i].old_node, new_node);
         uses_replace(r->uses, sites[i].old_node, new_node);
-        enqueue(d, new_node);
-        enqueue_users(d, new_node);
     }
     d->fired++;
     return true;

@@ -115,9 +115,8 @@ static Node *build_permute(Gen *g, const Pattern *p, const Type *like)
     int64_t *drawn = arena_new_array(g->g->arena, int64_t, MAX_RANK);
     Node *x = NULL;
 
-    if (!like || perm.kind == RV_NONE)
-        if (!like && !(x = operand(g, p, 0, NULL)))
-            return NULL;
+    if (!like && !(x = operand(g, p, 0, NULL)))
+        return NULL;
     uint32_t rank = like ? like->shape.rank : node_rank(x);
     if (perm.kind == RV_NONE) {
         draw_permutation(g, drawn, rank);

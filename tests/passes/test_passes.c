@@ -201,6 +201,56 @@ static void several_roots_switch_together(void **state)
     context_free(cx);
 }
 
+/* ---- classes: precision(CLASS) ------------------------------------------------------------------------------------------------------- */
+static const char rough[] =
+    "rule: rough_tanh\n"
+    "about: A rule that only a wide class allows.\n"
+    "match: \"%y = tanh(%x)\"\n"
+    "rewrite: \"%y = neg(neg(%x))\"\n"
+    "where: [is_float(%x)]\n"
+    "exactness: precision(bf16)\n";
+
+static void the_class_decides(void **state)
+{
+    static const struct { NumClass c; bool fires; } cases[] = {
+        {NUM_IEEE, false}, {NUM_FP32, false}, {NUM_TF32, false}, {NUM_BF16, true}, {NUM_F16, true}, {NUM_APPROX, true},
+    };
+
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Context *cx = context_new();
+        Graph *g = parse(cx, "graph g {\n  input %x : f32[3]\n  %y = tanh(%x)\n  return %y\n}\n");
+        PassOptions opt = default_options();
+        opt.rules_dir = rules_folder(cx, rough);
+        opt.numerics.otherwise = cases[i].c;
+        must_run(g, &opt, NULL);
+        assert_int_equal(g->outputs.data[0].node->op == OP_TANH, !cases[i].fires);
+        graph_free(g);
+        context_free(cx);
+    }
+}
+
+/* ---- constant tensors -------------------------------------------------------------------------------------------------------------------- */
+static void small_tensors_fold(void **state)
+{
+    Context *cx = context_new();
+    Graph *g = graph_new(cx, str_intern(cx->strs, "g"));
+    Tensor *t = tensor_new(cx->arena, DT_F32, 1, (int64_t[]){3});
+    PassOptions opt = default_options();
+
+    for (int i = 0; i < 3; i++)
+        ((float *)t->data)[i] = (float)i + 1;
+    Node *x = graph_input(g, OP_INPUT, "x", (Type){DT_F32, {1, {dim_const(cx->dims, 3)}}}, LOC_NONE);
+    Node *c = graph_binary(g, OP_MUL, graph_tensor(g, "c", t), graph_const(g, DT_F32, 2));
+    c = graph_slice(g, c, 0, dim_const(cx->dims, 1), dim_const(cx->dims, 2), 1);
+    graph_output(g, "y", graph_binary(g, OP_ADD, graph_slice(g, x, 0, dim_const(cx->dims, 0), dim_const(cx->dims, 2), 1), c));
+    must_run(g, &opt, NULL);
+    const Node *folded = g->outputs.data[0].node->in[1];
+    assert_int_equal(folded->op, OP_TENSOR);
+    assert_true(((float *)folded->data->data)[0] == 4 && ((float *)folded->data->data)[1] == 6);
+    graph_free(g);
+    context_free(cx);
+}
+
 /* ---- options ---------------------------------------------------------------------------------------------------------------------------- */
 static const char one_rule[] = "graph g {\n  input %x : f32[3]\n  %y = mul(neg(neg(%x)), 1)\n  return %y\n}\n";
 
@@ -280,6 +330,8 @@ int main(void)
         cmocka_unit_test(tasks_leave_choices),
         cmocka_unit_test(specialised_tasks_keep_their_meaning),
         cmocka_unit_test(several_roots_switch_together),
+        cmocka_unit_test(the_class_decides),
+        cmocka_unit_test(small_tensors_fold),
         cmocka_unit_test(passes_and_rules_switch_off),
         cmocka_unit_test(dumps_after_a_pass),
         cmocka_unit_test(reports_say_what_fired),
