@@ -82,6 +82,16 @@ static const char ptx_spin[] =
     "ld.param.u64 %rd0, [ns];\n mov.u64 %rd1, %globaltimer;\n"
     "LOOP: mov.u64 %rd2, %globaltimer;\n sub.u64 %rd3, %rd2, %rd1;\n setp.lt.u64 %p0, %rd3, %rd0;\n @%p0 bra LOOP;\n ret;\n}\n";
 
+/* Reads all; the store is there so that the loads are (its condition holds for no data of ours: all words are 0). */
+static const char ptx_read[] =
+    ".visible .entry pawl_read(.param .u64 from, .param .u64 bytes)\n{\n" REGISTERS THREAD_NUMBERS
+    "ld.param.u64 %rd4, [from];\n ld.param.u64 %rd5, [bytes];\n shr.u64 %rd7, %rd5, 4;\n mov.u64 %rd9, %rd0;\n mov.u32 %r20, 0;\n"
+    "LOOP: setp.ge.u64 %p1, %rd9, %rd7;\n @%p1 bra DONE;\n"
+    "shl.b64 %rd14, %rd9, 4;\n add.u64 %rd15, %rd4, %rd14;\n ld.global.v4.u32 {%r4,%r5,%r6,%r7}, [%rd15];\n"
+    "or.b32 %r4, %r4, %r5;\n or.b32 %r6, %r6, %r7;\n or.b32 %r20, %r20, %r4;\n or.b32 %r20, %r20, %r6;\n"
+    "add.u64 %rd9, %rd9, %rd1;\n bra LOOP;\n"
+    "DONE: setp.eq.u32 %p2, %r20, 305419896;\n @%p2 st.global.u32 [%rd4], %r20;\n ret;\n}\n";
+
 /* Words of a hash of their number (a 32-bit finaliser of good avalanche), masked into the range wanted: even and odd words. */
 static const char ptx_noise[] =
     ".visible .entry pawl_noise(.param .u64 to, .param .u64 words, .param .u32 seed, .param .u32 keep0, .param .u32 set0,\n"
@@ -115,8 +125,9 @@ static struct { pthread_mutex_t lock; CudaKernels of[64]; bool loaded[64]; } ker
 
 static int load(const CudaDriver *cu, int ordinal, CudaKernels *k)
 {
-    char text[sizeof HEAD + sizeof ptx_copy + sizeof ptx_zero + sizeof ptx_strided + sizeof ptx_spin + sizeof ptx_noise];
-    snprintf(text, sizeof text, "%s%s%s%s%s%s", HEAD, ptx_copy, ptx_zero, ptx_strided, ptx_spin, ptx_noise);
+    char text[sizeof HEAD + sizeof ptx_copy + sizeof ptx_zero + sizeof ptx_strided + sizeof ptx_spin + sizeof ptx_noise +
+              sizeof ptx_read];
+    snprintf(text, sizeof text, "%s%s%s%s%s%s%s", HEAD, ptx_copy, ptx_zero, ptx_strided, ptx_spin, ptx_noise, ptx_read);
     CuModule m = NULL;
     int r = cu->ModuleLoadDataEx(&m, text, 0, NULL, NULL);
     r = r ? r : cu->ModuleGetFunction(&k->copy, m, "pawl_copy");
@@ -124,6 +135,7 @@ static int load(const CudaDriver *cu, int ordinal, CudaKernels *k)
     r = r ? r : cu->ModuleGetFunction(&k->strided, m, "pawl_strided");
     r = r ? r : cu->ModuleGetFunction(&k->spin, m, "pawl_spin");
     r = r ? r : cu->ModuleGetFunction(&k->noise, m, "pawl_noise");
+    r = r ? r : cu->ModuleGetFunction(&k->read, m, "pawl_read");
     k->sm_count = (unsigned)cuda_device(ordinal)->sm_count;
     return r;
 }
@@ -169,6 +181,13 @@ void cuda_call_zero(const CudaKernels *k, CudaCall *c, CuPtr to, uint64_t bytes)
 {
     call(c, k->zero, blocks_for(k, to % 16 ? bytes : bytes / 16 + 15), 256, 2);
     c->values[0] = to;
+    c->values[1] = bytes;
+}
+
+void cuda_call_read(const CudaKernels *k, CudaCall *c, CuPtr from, uint64_t bytes)
+{
+    call(c, k->read, blocks_for(k, bytes / 16), 256, 2);
+    c->values[0] = from;
     c->values[1] = bytes;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include "runtime/cuda/driver.h"
 
-typedef struct CudaKernels { CuFunction copy, zero, strided, spin, noise; unsigned sm_count; } CudaKernels;
+typedef struct CudaKernels { CuFunction copy, zero, strided, spin, noise, read; unsigned sm_count; } CudaKernels;
 
 /* Compiled once a process and device; the device's context must be current. NULL: diagnosed. */
 const CudaKernels *cuda_kernels(int ordinal, Diags *d);
@@ -11,6 +11,7 @@ const CudaKernels *cuda_kernels(int ordinal, Diags *d);
 typedef struct { uint64_t values[8]; void *params[8]; CuKernelNode node; } CudaCall;
 void cuda_call_copy(const CudaKernels *k, CudaCall *c, CuPtr to, CuPtr from, uint64_t bytes);      /* any alignment */
 void cuda_call_zero(const CudaKernels *k, CudaCall *c, CuPtr to, uint64_t bytes);
+void cuda_call_read(const CudaKernels *k, CudaCall *c, CuPtr from, uint64_t bytes);                /* 16-byte aligned; keeps nothing */
 void cuda_call_spin(const CudaKernels *k, CudaCall *c, uint64_t nanoseconds);                       /* busy-waits on the device */
 /* Random values of magnitude [0.5, 1) for floats, 0..127 for integers. */
 void cuda_call_noise(const CudaKernels *k, CudaCall *c, DType t, CuPtr to, uint64_t bytes, uint32_t seed);
