@@ -39,71 +39,76 @@ static Way choose_way(const Domain *d, const Node *n)
     return WAY_VALUES;
 }
 
-/* ---- dot products --------------------------------------------------------------------------------------------------- */
-typedef double Doubles __attribute__((vector_size(LANES * sizeof(double))));
-typedef float  Floats  __attribute__((vector_size(LANES * sizeof(float))));
+/* ---- dot products: the 16 partial sums as registers that every x86-64 and Arm has ------------------------------------- */
+typedef double Doubles __attribute__((vector_size(16)));
+typedef float  Floats  __attribute__((vector_size(16)));
+typedef float  Halves  __attribute__((vector_size(8)));
+#define EACH_4(DO) DO(0) DO(1) DO(2) DO(3)
+#define EACH_8(DO) EACH_4(DO) DO(4) DO(5) DO(6) DO(7)
 
-static double merge_doubles(const Doubles *x)
+static double dot_doubles(const double *a, const double *b, int64_t blocks)
 {
+    const Doubles *x = (const Doubles *)a, *y = (const Doubles *)b;
+    Doubles lanes[8] = {0};
+    for (int64_t k = 0; k < blocks; k++, x += 8, y += 8) {
+#define STEP(i) lanes[i] += x[i] * y[i];
+        EACH_8(STEP)
+#undef STEP
+    }
     double sum = 0;
-    for (int i = 0; i < LANES; i++)
-        sum += (*x)[i];
+#define MERGE(i) sum = sum + lanes[i][0] + lanes[i][1];
+    EACH_8(MERGE)
+#undef MERGE
     return sum;
-}
-
-static double merge_floats(const Floats *x)
-{
-    float sum = 0;
-    for (int i = 0; i < LANES; i++)
-        sum += (*x)[i];
-    return (double)sum;
 }
 
 static Value dot_fp64(const Line *a, const Line *b, int64_t blocks)
 {
-    const Doubles *x = (const Doubles *)a->v, *y = (const Doubles *)b->v;
-    Doubles sum = {0};
-    for (int64_t k = 0; k < blocks; k++)
-        sum += x[k] * y[k];
-    return (Value){.v = merge_doubles(&sum)};
+    return (Value){.v = dot_doubles(a->v, b->v, blocks)};
 }
 
-/* E = sum of |a| E(b) + |b| E(a) + |a b| */
+/* E = sum of |a b| + |a| E(b) + |b| E(a) */
 static Value dot_error(const Line *a, const Line *b, int64_t blocks)
 {
-    const Doubles *av = (const Doubles *)a->v, *as = (const Doubles *)a->s, *ae = (const Doubles *)a->e;
-    const Doubles *bv = (const Doubles *)b->v, *bs = (const Doubles *)b->s, *be = (const Doubles *)b->e;
-    Doubles sum = {0}, error = {0};
-    if (!a->has_e && !b->has_e)
-        for (int64_t k = 0; k < blocks; k++) {
-            sum += av[k] * bv[k];
-            error += as[k] * bs[k];
-        }
-    else
-        for (int64_t k = 0; k < blocks; k++) {
-            sum += av[k] * bv[k];
-            error += as[k] * (bs[k] + be[k]) + ae[k] * bs[k];
-        }
-    return (Value){.v = merge_doubles(&sum), .e = merge_doubles(&error)};
+    double e = dot_doubles(a->s, b->s, blocks);
+    if (b->has_e)
+        e += dot_doubles(a->s, b->e, blocks);
+    if (a->has_e)
+        e += dot_doubles(a->e, b->s, blocks);
+    return (Value){.v = dot_doubles(a->v, b->v, blocks), .e = e};
 }
 
 static Value dot_fp32(const Line *a, const Line *b, int64_t blocks)
 {
     const Floats *x = (const Floats *)a->f, *y = (const Floats *)b->f;
-    Floats sum = {0};
-    for (int64_t k = 0; k < blocks; k++)
-        sum += x[k] * y[k];
-    return (Value){.v = merge_floats(&sum)};
+    Floats lanes[4] = {0};
+    for (int64_t k = 0; k < blocks; k++, x += 4, y += 4) {
+#define STEP(i) lanes[i] += x[i] * y[i];
+        EACH_4(STEP)
+#undef STEP
+    }
+    float sum = 0;
+#define MERGE(i) sum = sum + lanes[i][0] + lanes[i][1] + lanes[i][2] + lanes[i][3];
+    EACH_4(MERGE)
+#undef MERGE
+    return (Value){.v = (double)sum};
 }
 
 /* Products of two f32 are exact as doubles; each addition rounds to fp32. */
 static Value dot_fp32_wide(const Line *a, const Line *b, int64_t blocks)
 {
     const Doubles *x = (const Doubles *)a->v, *y = (const Doubles *)b->v;
-    Floats sum = {0};
-    for (int64_t k = 0; k < blocks; k++)
-        sum = __builtin_convertvector(__builtin_convertvector(sum, Doubles) + x[k] * y[k], Floats);
-    return (Value){.v = merge_floats(&sum)};
+    Halves lanes[8] = {0};
+    for (int64_t k = 0; k < blocks; k++, x += 8, y += 8) {
+#define STEP(i) lanes[i] = __builtin_convertvector(__builtin_convertvector(lanes[i], Doubles) + x[i] * y[i], Halves);
+        EACH_8(STEP)
+#undef STEP
+    }
+    float sum = 0;
+#define MERGE(i) sum = sum + lanes[i][0] + lanes[i][1];
+    EACH_8(MERGE)
+#undef MERGE
+    return (Value){.v = (double)sum};
 }
 
 static Value dot_values(const Domain *d, const Node *n, const Line *a, const Line *b, int64_t k_len)
@@ -156,13 +161,31 @@ static void line_free(Line *l)
     free(l->f);
 }
 
+/* An element of a tensor, as every typed domain reads it: weights are gathered by the million, so bf16 is not left to a call. */
+static double source_number(DType t, const char *element)
+{
+    if (t != DT_BF16)
+        return dtype_load(t, element);
+    uint16_t half;
+    float wide;
+    memcpy(&half, element, sizeof half);
+    uint32_t bits = (uint32_t)half << 16;
+    memcpy(&wide, &bits, sizeof wide);
+    return (double)wide;
+}
+
 static void line_gather(const Run *r, const Node *from, int64_t start, int64_t stride, int64_t k_len, Way way, Line *l)
 {
     size_t hint = 0;
-    bool tf32 = r->d->dot == DOT_TF32 && from->type.dtype == DT_F32;
+    DType t = from->type.dtype;
+    bool tf32 = r->d->dot == DOT_TF32 && t == DT_F32;
+    const int64_t size = dtype_bytes(t);
+    const Tensor *source = way == WAY_VALUES ? NULL : r->e->plan[from->id].source;
     l->has_e = false;
     for (int64_t k = 0; k < k_len; k++) {
-        Value x = eval_value_at(r, from, start + k * stride, &hint);
+        int64_t flat = start + k * stride;
+        Value x = source ? (Value){.v = source_number(t, (const char *)source->data + flat * size)}
+                         : eval_value_at(r, from, flat, &hint);
         switch (way) {
         case WAY_VALUES: l->value[k] = x; break;
         case WAY_FP32:   l->f[k] = (float)x.v; break;
