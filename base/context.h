@@ -12,7 +12,11 @@ typedef struct Context {
     StrPool *strs;
     DimPool *dims;
     Diags   *diags;
+    struct Map *arenas;            /* arenas that are still open: see context_arena_new */
 } Context;
 
 Context *context_new(void);
 void     context_free(Context *cx);
+/* An arena for what lives shorter than the context, such as a graph: freed by context_arena_free, or else with the context. */
+Arena   *context_arena_new(Context *cx);
+void     context_arena_free(Context *cx, Arena *a);

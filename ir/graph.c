@@ -26,7 +26,7 @@ InternTable *node_intern_table(Arena *a) { return intern_new(a, nodes_equal); }
 
 Graph *graph_new(Context *cx, Str name)
 {
-    Arena *arena = arena_new();
+    Arena *arena = context_arena_new(cx);
     Graph *g = arena_new_of(arena, Graph);
 
     g->cx = cx;
@@ -40,7 +40,7 @@ Graph *graph_new(Context *cx, Str name)
 void graph_free(Graph *g)
 {
     if (g)
-        arena_free(g->arena);
+        context_arena_free(g->cx, g->arena);
 }
 
 /* The node equal to `probe`, or a copy of it that is now in the graph. */
