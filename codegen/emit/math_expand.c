@@ -2,9 +2,9 @@
  * inlined math, on CPUs. Special values are C's. Largest errors found against fp64 over the whole range (tests/codegen/
  * test_emit_host.c holds them), in ulp, with a correctly rounded 2^f (ex2.approx adds 1 to those marked *):
  *
- *     exp* exp2* 1.5    expm1 1.5     log log1p 2     log2 log10 3    sin cos 1.5 (|x| < 2^40; beyond it accuracy decays)
+ *     exp* exp2* 1.5    expm1 1.5     log log1p 2     log2 log10 3    sin cos 1.5 (NaN beyond |x| = 2^40)
  *     tan 3             asin acos 3   atan atan2 3    sinh* cosh* 3   tanh* 2       asinh acosh atanh 4
- *     erf* 1.5          erfc* 4       pow* 2          fmod exact while the quotient is below 2^53
+ *     erf* 1.5          erfc* 4       pow* 2          fmod exact
  *
  * Polynomials: Cephes (Moshier) for log, sin, cos, asin, atan, tanh; erf and erfc after N. Juffa. */
 #include "codegen/emit/math_expand.h"
@@ -184,7 +184,7 @@ typedef struct { V s, c, quadrant; } SinCos;
 /* x = n pi/2 + r in fp64 with pi/2 to 106 bits. */
 static SinCos sin_cos(const M *m, V x)
 {
-    V d = wide(m, x), n = rint_of(m, mul(m, d, kd(m, 0x1.45f306dc9c883p-1)));
+    V d = wide(m, sel(m, gt(m, magnitude(m, x), k(m, 0x1p40)), k(m, NAN), x)), n = rint_of(m, mul(m, d, kd(m, 0x1.45f306dc9c883p-1)));
     V minus = neg(m, n);
     V r = narrow(m, fma_of(m, minus, kd(m, 0x1.1a62633145c07p-54), fma_of(m, minus, kd(m, 0x1.921fb54442d18p+0), d)));
     V quarter = call(m, "llvm.floor", mul(m, n, kd(m, 0.25)));
@@ -319,7 +319,8 @@ static V acosh_(const M *m, V x)
 {
     V t = sub(m, x, k(m, 1));
     V r = log1p_(m, add(m, t, root(m, fma_of(m, t, t, add(m, t, t)))));
-    return sel(m, gt(m, x, k(m, 1e9)), add(m, log_(m, x), k(m, 0x1.62e430p-1)), r);
+    r = sel(m, gt(m, x, k(m, 1e9)), add(m, log_(m, x), k(m, 0x1.62e430p-1)), r);
+    return sel(m, lt(m, x, k(m, 1)), k(m, NAN), r);
 }
 
 static V atanh_(const M *m, V x)
@@ -406,13 +407,17 @@ static V pow_(const M *m, V a, V b)
     return sel(m, either(m, unit, eq(m, b, zero)), one, r);
 }
 
+/* Long division in fp64, 50 bits of the quotient a step: every remainder has at most 24 bits, so each is exact. */
 static V fmod_(const M *m, V a, V b)
 {
     V x = wide(m, magnitude(m, a)), y = wide(m, magnitude(m, b)), zero = kd(m, 0);
-    V q = call(m, "llvm.trunc", quo(m, x, y));
-    V r = fma_of(m, neg(m, q), y, x);
-    r = sel(m, lt(m, r, zero), add(m, r, y), r);
-    r = sel(m, lt(m, r, y), r, sub(m, r, y));
+    V r = x;
+    for (int shift = 250; shift >= 0; shift -= 50) {
+        V by = mul(m, y, kd(m, ldexp(1, shift))), q = call(m, "llvm.trunc", quo(m, r, by));
+        r = fma_of(m, neg(m, q), by, r);
+        r = sel(m, lt(m, r, zero), add(m, r, by), r);
+        r = sel(m, lt(m, r, by), r, sub(m, r, by));
+    }
     r = sel(m, eq(m, y, kd(m, INFINITY)), x, r);
     V bad = either(m, eq(m, x, kd(m, INFINITY)), eq(m, y, zero));
     bad = either(m, bad, either(m, is_nan(m, x), is_nan(m, y)));
