@@ -2,12 +2,32 @@
 #include "autotune/ceilings_internal.h"
 #include "runtime/executor.h"
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 static void take(double *to, double measured)
 {
     if (isfinite(measured) && measured > 0)
         *to = measured;
+}
+
+/* A GPU that is here runs, whether or not the table of boards has its architecture: then with the figures of an older one, until
+ * ceilings are measured. */
+static const char *nearest_known(const TuneDevice *d)
+{
+    static const char *const older[] = {"sm_100a", "sm_90a", "sm_89", "sm_86", "sm_80"};
+    Context *quiet = context_new();
+    Machine m;
+    const char *arch = d->arch;
+
+    if (!machine_cuda(quiet, arch, &m)) {
+        int chip = atoi(arch + 3);
+        arch = "sm_80";
+        for (size_t i = sizeof older / sizeof *older; i-- > 0; )
+            if (atoi(older[i] + 3) <= chip)
+                arch = older[i];
+    }
+    context_free(quiet);
+    return arch;
 }
 
 static bool built_in(Context *cx, const TuneDevice *d, Machine *out)
@@ -21,9 +41,10 @@ static bool built_in(Context *cx, const TuneDevice *d, Machine *out)
         }
         return true;
     }
-    if (!machine_cuda(cx, d->arch, out))
+    if (!machine_cuda(cx, d->ordinal < 0 ? d->arch : nearest_known(d), out))
         return false;
     out->name = d->name;
+    out->arch = d->arch;
     if (d->ordinal < 0)
         return true;
     const CudaDevice *c = cuda_device(d->ordinal);
@@ -31,6 +52,8 @@ static bool built_in(Context *cx, const TuneDevice *d, Machine *out)
     if (c->available) {
         out->units = c->sm_count;
         take(&out->l2_bytes, (double)c->l2_bytes);
+        if (c->shared_per_block)
+            out->shared_block = (uint32_t)c->shared_per_block;
     }
     out->has_library = cublaslt_available(&why, &path);
     return true;

@@ -4,8 +4,8 @@
 #include "autotune/ceilings_internal.h"
 #include "autotune/measure.h"
 #include "codegen/emit/emit.h"
+#include "runtime/cuda/timing.h"
 #include <math.h>
-#include <string.h>
 
 enum { THREADS = 256, UNROLL = 8, FMA_CHAINS = 16, FMA_STEPS = 2048, MATMUL = 4096, CHAIN = 33 };
 
@@ -159,7 +159,7 @@ static bool measure_kernels(Context *cx, Measurer *measurer, Machine *m)
                         : seconds_of(measurer, cx, kernel_plan(cx, m, &code, "ceiling_empty", 64, 64, 1, 1), &failed);
     double many = failed ? NAN
                          : seconds_of(measurer, cx, kernel_plan(cx, m, &code, "ceiling_empty", 64, 64, 1, CHAIN), &failed);
-    take(&m->copy_bandwidth, 2.0 * 4 * (double)floats / copy);
+    take(&m->copy_bandwidth, fmax(m->copy_bandwidth, 2.0 * 4 * (double)floats / copy));
     take(&m->flops_fma, 2.0 * FMA_CHAINS * FMA_STEPS * (double)(waves * THREADS) / fma);
     take(&m->launch_seconds, (many - one) / (CHAIN - 1));
     return !failed;
@@ -176,16 +176,31 @@ static bool measure_library(Context *cx, Measurer *measurer, Machine *m)
     return !failed;
 }
 
+/* The runtime's copy kernel and the driver's: what NVRTC is not needed for. */
+static bool measure_copy(Context *cx, const TuneDevice *d, Machine *m)
+{
+    double by_kernel = 0, by_driver = 0;
+    CudaTimer *t = cuda_timer_new(d->ordinal, cx->diags);
+    bool ok = t && cuda_measure_copy(t, (size_t)1 << 30, &by_kernel, &by_driver, cx->diags);
+
+    if (ok)
+        take(&m->copy_bandwidth, fmax(by_kernel, by_driver));
+    cuda_timer_free(t);
+    return ok;
+}
+
 bool ceilings_cuda(Context *cx, const TuneDevice *d, Machine *m)
 {
     const char *why;
+    if (!measure_copy(cx, d, m))
+        return false;
+
     Measurer *measurer = measurer_new(d);
     bool ok = true;
-
     if (nvrtc_available(&why))
         ok = measure_kernels(cx, measurer, m);
     else
-        diag_note(cx->diags, LOC_NONE, "copy, FMA and launch ceilings of %s are built-in figures: %s", d->name, why);
+        diag_note(cx->diags, LOC_NONE, "FMA and launch ceilings of %s are built-in figures: %s", d->name, why);
     if (ok && m->has_library)
         ok = measure_library(cx, measurer, m);
     measurer_free(measurer);

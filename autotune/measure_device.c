@@ -1,10 +1,10 @@
 /* autotune/measure_device.c — the Measurer of real devices: rotated buffers filled with random data, warm-up, batches, comparison
  * of outputs.
  *
- * Cold caches: every call takes the next of several sets of inputs and outputs. On a GPU they are so many that a set has left the L2
- * when its turn comes again; weights lie inside the executor and do not rotate, so a plan with weights of some size has the L2 flushed
- * before each call instead. On the host what a call will touch is evicted line by line. Calls below `min_window` are timed in batches
- * over the rotated sets. */
+ * Cold caches: every call takes the next of many sets of inputs and outputs, which lie one after the other in one slab of memory. On a
+ * GPU they are so many that a set has left the L2 when its turn comes again; weights lie inside the executor and do not rotate, so a
+ * plan with weights of some size has the L2 flushed before each call instead. On the host what a call will touch is evicted line by
+ * line. Calls below `min_window` are timed in batches over the rotated sets. */
 #include "autotune/measure_device.h"
 #include "autotune/tuner_internal.h"
 #include "base/file.h"
@@ -12,7 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SETS = 256, MAX_CALLS = 64, EVICTED_SETS = 16, POOL_ELEMENTS = 1000003, CHECKED_ELEMENTS = 1 << 20 };
+enum {
+    MAX_CALLS = 64,
+    EVICTED_SETS = 16,
+    CAPTURED_SETS = 16,                 /* a graph with library calls is kept for so many tuples of addresses */
+    ALIGN = 256,
+    POOL_ELEMENTS = 1000003,
+    CHECKED_ELEMENTS = 1 << 20
+};
 
 typedef struct { DType dtype; Dist dist; void *data; } RandomPool;
 
@@ -27,8 +34,6 @@ typedef struct {
     Vec(RandomPool) pools;              /* a million values of each distribution; tensors repeat them */
 } DeviceMeasurer;
 
-typedef struct { void **in, **out; } BufferSet;
-
 struct MeasureSession {
     DeviceMeasurer *m;
     Arena *arena;
@@ -39,7 +44,9 @@ struct MeasureSession {
     Executor **executors;
     uint32_t *calls;                    /* in a window, of each item */
     const Plan *shape;                  /* any plan of the session: all have the same inputs and outputs */
-    BufferSet *sets;
+    char *slab;                         /* n_sets times stride bytes on the device */
+    size_t stride, *at;                 /* of a set; of each input and output in it */
+    void **pointers;                    /* of the call at hand */
     uint32_t n_sets, next_set;
     bool flush;
     double enqueue;                     /* host seconds of one launch */
@@ -124,37 +131,26 @@ static bool copy_bytes(MeasureSession *s, void *to, const void *from, size_t byt
     return bytes == 0 || m->ops->copy(m->v, &c, m->timer_ops->stream(m->timer), s->cx->diags);
 }
 
-static void release_set(MeasureSession *s, BufferSet *set)
+/* The first set is filled, the others are copies of it: what is there is copied behind itself until all is there. */
+static bool fill_slab(MeasureSession *s)
 {
-    for (uint32_t i = 0; set->in && i < s->shape->n_inputs; i++)
-        if (set->in[i])
-            s->m->ops->release(s->m->v, set->in[i]);
-    for (uint32_t i = 0; set->out && i < s->shape->n_outputs; i++)
-        if (set->out[i])
-            s->m->ops->release(s->m->v, set->out[i]);
-    *set = (BufferSet){0};
+    size_t total = s->stride * s->n_sets;
+
+    for (uint32_t i = 0; i < s->shape->n_inputs; i++)
+        if (!fill_input(s, s->slab + s->at[i], i))
+            return false;
+    for (size_t done = s->stride; done < total; done *= 2)
+        if (!copy_bytes(s, s->slab + done, s->slab, total - done < done ? total - done : done))
+            return false;
+    return true;
 }
 
-static bool make_set(MeasureSession *s, BufferSet *set)
+static void **set_pointers(MeasureSession *s, uint32_t set)
 {
-    DeviceMeasurer *m = s->m;
-    const BufferSet *first = set == s->sets ? NULL : s->sets;
-
-    set->in = arena_new_array(s->arena, void *, s->shape->n_inputs + 1);
-    set->out = arena_new_array(s->arena, void *, s->shape->n_outputs + 1);
-    for (uint32_t i = 0; i < s->shape->n_inputs; i++) {
-        size_t bytes = (size_t)size_of(input_of(s->shape, i)->bytes);
-        set->in[i] = m->ops->alloc(m->v, bytes, s->cx->diags);
-        if (!set->in[i] ||
-            !(first ? copy_bytes(s, set->in[i], first->in[i], bytes) : fill_input(s, set->in[i], i)))
-            return false;
-    }
-    for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
-        set->out[i] = m->ops->alloc(m->v, (size_t)size_of(output_of(s->shape, i)->bytes), s->cx->diags);
-        if (!set->out[i])
-            return false;
-    }
-    return true;
+    uint32_t n = s->shape->n_inputs + s->shape->n_outputs;
+    for (uint32_t i = 0; i < n; i++)
+        s->pointers[i] = s->slab + s->stride * set + s->at[i];
+    return s->pointers;
 }
 
 static double weight_bytes(const Plan *p)
@@ -165,59 +161,76 @@ static double weight_bytes(const Plan *p)
     return sum;
 }
 
+/* Does the executor keep a captured graph for each tuple of addresses? */
+static bool captures(const Plan *p)
+{
+    for (uint32_t i = 0; i < p->steps.n; i++)
+        if (p->steps.data[i].kind == STEP_MATMUL)
+            return p->steps.n > 1;
+    return false;
+}
+
+static void lay_out(MeasureSession *s)
+{
+    uint32_t n = s->shape->n_inputs + s->shape->n_outputs;
+
+    s->at = arena_new_array(s->arena, size_t, n + 1);
+    s->pointers = arena_new_array(s->arena, void *, n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        s->at[i] = s->stride;
+        s->stride += ((size_t)size_of(s->shape->buffers.data[i].bytes) + ALIGN - 1) / ALIGN * ALIGN;
+    }
+    s->stride = s->stride ? s->stride : ALIGN;
+}
+
 /* As many sets as it takes to leave the cache; fewer where memory ends, and then with a flush. Where ranges can be evicted, as many
  * as a batch has calls. */
 static bool make_sets(MeasureSession *s)
 {
     DeviceMeasurer *m = s->m;
-    double cache = m->timer_ops->cache_bytes(m->timer), bytes = 0;
+    double cache = m->timer_ops->cache_bytes(m->timer), want, most;
 
-    for (uint32_t i = 0; i < s->shape->n_inputs + s->shape->n_outputs; i++)
-        bytes += (double)size_of(s->shape->buffers.data[i].bytes);
-    double want = ceil(2 * cache / fmax(bytes, 4096)) + 1;
-    double most = fmax(2, floor(m->timer_ops->max_bytes / fmax(bytes, 1)));
-    uint32_t n = (uint32_t)fmin(fmin(want, most), MAX_SETS);
+    lay_out(s);
+    want = ceil(2 * cache / (double)s->stride) + 1;
+    most = fmax(1, floor(m->timer_ops->max_bytes / (double)s->stride));
+    if (m->timer_ops->evict)
+        want = EVICTED_SETS;
+    else if (captures(s->shape))
+        most = fmin(most, CAPTURED_SETS);
+    s->n_sets = (uint32_t)fmin(want, most);
+    s->flush = m->timer_ops->evict || weight_bytes(s->shape) > cache / 32 || s->n_sets < want;
+    if (s->flush && !m->timer_ops->evict)
+        s->n_sets = s->n_sets < 2 ? 1 : 2;
 
-    s->flush = weight_bytes(s->shape) > cache / 32 || (n < want && n * bytes < 2 * cache);
-    if (m->timer_ops->evict) {
-        n = (uint32_t)fmin(most, EVICTED_SETS);
-        s->flush = true;
-    } else if (s->flush && n > 2) {
-        n = 2;
-    }
-    s->sets = arena_new_array(s->arena, BufferSet, n);
-    for (s->n_sets = 0; s->n_sets < n; s->n_sets++)
-        if (!make_set(s, &s->sets[s->n_sets])) {
-            release_set(s, &s->sets[s->n_sets]);
-            break;
-        }
-    if (s->n_sets == 0)
-        return false;
-    if (s->n_sets < n) {
-        diags_clear(s->cx->diags);
+    for (; s->n_sets; s->n_sets /= 2) {
+        Diags *d = diags_new(s->arena);
+        s->slab = m->ops->alloc(m->v, s->stride * s->n_sets, s->n_sets == 1 ? s->cx->diags : d);
+        if (s->slab)
+            return fill_slab(s);
         s->flush = true;
     }
-    return true;
+    return false;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static bool call_once(MeasureSession *s, uint32_t item, const BufferSet *set)
+static bool call_once(MeasureSession *s, uint32_t item, uint32_t set)
 {
     DeviceMeasurer *m = s->m;
     MeasureItem *it = &s->items[item];
 
     if (it->outcome)
         return true;
-    if (m->ops->run(s->executors[item], set->in, set->out, NULL, m->timer_ops->stream(m->timer), it->cx->diags))
+    void **p = set_pointers(s, set);
+    if (m->ops->run(s->executors[item], p, p + s->shape->n_inputs, NULL, m->timer_ops->stream(m->timer), it->cx->diags))
         return true;
     it->outcome = outcome_from(s, it->cx, "launch failed");
     return false;
 }
 
-static const BufferSet *next_set(MeasureSession *s)
+static uint32_t next_set(MeasureSession *s)
 {
-    const BufferSet *set = &s->sets[s->next_set];
+    uint32_t set = s->next_set;
     s->next_set = (s->next_set + 1) % s->n_sets;
     return set;
 }
@@ -243,11 +256,9 @@ static void evict(void *arg, uint32_t e)
     const Plan *p = s->items[item].plan;
 
     for (uint32_t k = 0; k < s->calls[item]; k++) {
-        const BufferSet *set = &s->sets[(s->next_set + k) % s->n_sets];
-        for (uint32_t i = 0; i < p->n_inputs; i++)
-            put_out(set->in[i], (size_t)size_of(input_of(p, i)->bytes));
-        for (uint32_t i = 0; i < p->n_outputs; i++)
-            put_out(set->out[i], (size_t)size_of(output_of(p, i)->bytes));
+        void **at = set_pointers(s, (s->next_set + k) % s->n_sets);
+        for (uint32_t i = 0; i < p->n_inputs + p->n_outputs; i++)
+            put_out(at[i], (size_t)size_of(p->buffers.data[i].bytes));
     }
     for (uint32_t i = 0; i < p->weights.n; i++)
         if (p->weights.data[i].data)
@@ -280,37 +291,44 @@ static bool synchronize(MeasureSession *s, Diags *d)
     return s->m->ops->synchronize(s->m->v, s->m->timer_ops->stream(s->m->timer), d);
 }
 
-/* Twice to load what loads lazily, then three single windows to size the batches. */
+/* Loads what loads lazily (a captured graph for each set, where there are such), and sees how long the host takes for a call. */
+static bool first_calls(MeasureSession *s, uint32_t item)
+{
+    MeasureItem *it = &s->items[item];
+    uint32_t calls = captures(it->plan) ? s->n_sets + 1 : 2;
+    double last = 0;
+
+    for (uint32_t k = 0; k < calls; k++) {
+        double start = clock_seconds();
+        if (!call_once(s, item, next_set(s)))
+            return false;
+        last = clock_seconds() - start;
+        if (k + 2 >= calls && !synchronize(s, it->cx->diags)) {
+            it->outcome = outcome_from(s, it->cx, "launch failed");
+            return false;
+        }
+    }
+    s->enqueue = fmax(s->enqueue, fmin(last, 1e-3));
+    return true;
+}
+
+/* Three single windows of each item size its batches. */
 static bool warm_up(MeasureSession *s)
 {
-    DeviceMeasurer *m = s->m;
-    uint32_t order[3];
+    const DeviceTimerOps *timer = s->m->timer_ops;
+    uint32_t most = timer->evict ? s->n_sets : MAX_CALLS;
     double seconds[3];
 
     for (uint32_t i = 0; i < s->n; i++) {
+        const uint32_t order[3] = {i, i, i};
         s->calls[i] = 1;
-        if (s->items[i].outcome)
+        if (s->items[i].outcome || !first_calls(s, i))
             continue;
-        for (int k = 0; k < 2; k++) {
-            double start = clock_seconds();
-            if (!call_once(s, i, next_set(s)))
-                break;
-            s->enqueue = clock_seconds() - start;
-        }
-        if (s->items[i].outcome)
-            continue;
-        if (!synchronize(s, s->items[i].cx->diags)) {
-            s->items[i].outcome = outcome_from(s, s->items[i].cx, "launch failed");
-            continue;
-        }
-        order[0] = order[1] = order[2] = i;
         if (!run_windows(s, order, 3, seconds))
             return false;
         double t = stats_median(seconds, 3);
-        bool rotates = !s->flush || m->timer_ops->evict;
-        if (rotates && t < m->timer_ops->min_window)
-            s->calls[i] = (uint32_t)fmin(m->timer_ops->evict ? s->n_sets : MAX_CALLS,
-                                         ceil(m->timer_ops->batch_window / fmax(t, 1e-7)));
+        if ((!s->flush || timer->evict) && t < timer->min_window)
+            s->calls[i] = (uint32_t)fmin(most, ceil(timer->batch_window / fmax(t, 1e-7)));
     }
     return true;
 }
@@ -336,7 +354,7 @@ static bool poison(MeasureSession *s, Arena *a)
     for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
         size_t bytes = (size_t)size_of(output_of(s->shape, i)->bytes);
         for (size_t at = 0; at < bytes; at += CHUNK)
-            if (!m->ops->upload(m->v, (char *)s->sets[0].out[i] + at, bad, bytes - at < CHUNK ? bytes - at : CHUNK,
+            if (!m->ops->upload(m->v, s->slab + s->at[s->shape->n_inputs + i] + at, bad, bytes - at < CHUNK ? bytes - at : CHUNK,
                                 m->timer_ops->stream(m->timer), s->cx->diags))
                 return false;
     }
@@ -352,10 +370,10 @@ static Tensor **outputs_of(MeasureSession *s, uint32_t item, Arena *a)
     bool ok = s->poisoned[item] || poison(s, a);
 
     s->poisoned[item] = true;
-    ok = ok && call_once(s, item, &s->sets[0]) && synchronize(s, it->cx->diags);
+    ok = ok && call_once(s, item, 0) && synchronize(s, it->cx->diags);
     for (uint32_t i = 0; ok && i < s->shape->n_outputs; i++) {
         t[i] = host_tensor(a, output_of(s->shape, i));
-        ok = m->ops->download(m->v, t[i]->data, s->sets[0].out[i], tensor_bytes(t[i]),
+        ok = m->ops->download(m->v, t[i]->data, s->slab + s->at[s->shape->n_inputs + i], tensor_bytes(t[i]),
                               m->timer_ops->stream(m->timer), it->cx->diags);
     }
     if (ok)
@@ -416,8 +434,8 @@ static void device_close(MeasureSession *s)
     for (uint32_t i = 0; i < s->n; i++)
         if (s->executors[i])
             s->m->ops->close(s->executors[i]);
-    for (uint32_t i = 0; i < s->n_sets; i++)
-        release_set(s, &s->sets[i]);
+    if (s->slab)
+        s->m->ops->release(s->m->v, s->slab);
     arena_free(s->arena);
 }
 
@@ -430,7 +448,7 @@ static MeasureSession *device_session(Measurer *base, MeasureItem *items, uint32
     Arena *a = arena_new();
     MeasureSession *s = arena_new_of(a, MeasureSession);
     *s = (MeasureSession){.m = m, .arena = a, .cx = items[0].cx, .items = items, .n = n, .o = *o,
-                          .random = o->seed + 1, .enqueue = 10e-6};
+                          .random = o->seed + 1, .enqueue = 5e-6};
     s->executors = arena_new_array(a, Executor *, n);
     s->calls = arena_new_array(a, uint32_t, n);
     s->poisoned = arena_new_array(a, bool, n);
