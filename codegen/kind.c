@@ -4,7 +4,7 @@
 #include <string.h>
 
 const KernelKind *const kernel_kinds[] = {
-    &kind_row, &kind_full, &kind_column, &kind_scan, &kind_transpose, &kind_library, &kind_matmul, &kind_pointwise, NULL,
+    &kind_row, &kind_full, &kind_column, &kind_scan, &kind_transpose, &kind_smallm, &kind_library, &kind_matmul, &kind_pointwise, NULL,
 };
 
 const KernelKind *kind_find(const char *name)
@@ -89,10 +89,17 @@ double group_seconds_memory(const KindProblem *p)
 
 void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *mask)
 {
+    store_some_at(b, ~(uint64_t)0, coords, lanes, mask);
+}
+
+void store_some_at(KindBuild *b, uint64_t which, const Dim *coords, uint32_t lanes, KInst *mask)
+{
     const Group *g = b->problem.g;
     lower_mask(b->l, mask);
     for (uint32_t i = 0; i < g->outputs.n; i++) {
         const GroupOutput *o = &g->outputs.data[i];
+        if (!(which >> (i < 63 ? i : 63) & 1))
+            continue;
         Index at = group_at(b->k->cx->dims, g, &o->at, node_rank(o->node), coords);
         KInst *v = lower_value(b->l, o->node, &at, lanes);
         lower_store(b->l, b->out_buffer[i], o->node, &at, k_splat(b->k, v, lanes), mask);

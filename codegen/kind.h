@@ -60,5 +60,7 @@ void split_finish(KindBuild *b, KInst *const *value, const Index *at, uint32_t l
                   KInst *leader, Dim counter, Dim counters, void (*finish)(void *arg), void *arg);
 /* Stores all outputs of the group at domain coordinates `coords`. */
 void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *mask);
+/* Those whose bit is set in `which` (outputs from the 64th on share the last bit). */
+void store_some_at(KindBuild *b, uint64_t which, const Dim *coords, uint32_t lanes, KInst *mask);
 /* Reduces `value` (scalar of each thread) over `width` neighbouring threads (a power of two); every thread gets the result. */
 KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t width);

@@ -233,36 +233,53 @@ static void reduce_all(Row *r)
     }
 }
 
+/* Which outputs depend on a reduction of the group; the others can be stored before it. */
+static uint64_t reduced_outputs(const Row *r)
+{
+    const Group *g = r->g;
+    Map *after = map_new(r->b->problem.cx->scratch);
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < g->reduces.n; i++)
+        map_set(after, g->reduces.data[i].node->id, 1);
+    for (uint32_t i = 0; i < g->nodes.n; i++)
+        for (uint32_t k = 0; k < g->nodes.data[i]->n_in; k++)
+            if (map_has(after, g->nodes.data[i]->in[k]->id))
+                map_set(after, g->nodes.data[i]->id, 1);
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        mask |= i >= 63 || map_has(after, g->outputs.data[i].node->id) ? (uint64_t)1 << (i < 63 ? i : 63) : 0;
+    return mask;
+}
+
 /* ---- outputs -------------------------------------------------------------------------------------------------------------------- */
-static void store_item(Row *r, Dim item, Dim length)
+static void store_item(Row *r, Dim item, Dim length, uint64_t which)
 {
     Kernel *k = r->b->k;
     KInst *inside;
     Dim at = position(r, item, length, &inside);
     KInst *mask = both(k, r->row_ok, inside);
     group_coords(r->p, r->g, r->outer, at, r->coords);
-    store_outputs_at(r->b, r->coords, (uint32_t)r->vec, mask);
+    store_some_at(r->b, which, r->coords, (uint32_t)r->vec, mask);
 }
 
-static void store_row(Row *r)
+static void store_row(Row *r, uint64_t which)
 {
     Kernel *k = r->b->k;
     Dim length = group_row_count(r->p, r->g);
     if (dim_is(length, 1)) {                               /* one value a row: its first thread stores it */
         KInst *mask = both(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
-        store_outputs_at(r->b, r->coords, 1, mask);
+        store_some_at(r->b, which, r->coords, 1, mask);
         return;
     }
     if (!r->loop) {
         int64_t items = items_of(r, length);
         for (int64_t i = 0; i < items; i++)
-            store_item(r, dim_const(r->p, i), length);
+            store_item(r, dim_const(r->p, i), length, which);
         return;
     }
     Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec));
     lower_scope(r->b->l);
     KInst *loop = k_loop(k, "step", dim_const(r->p, 0), steps, 1, NULL, 0, r->loop > 1 ? (int)r->loop : 1);
-    store_item(r, loop->var, length);
+    store_item(r, loop->var, length, which);
     k_loop_end(k, loop, NULL);
     lower_scope_end(r->b->l);
 }
@@ -312,9 +329,12 @@ static bool build(KindBuild *b)
     r.row_ok = ok->kind == K_CONST && ok->i ? NULL : ok;
     if (schedule_get(b->s, "early", 0) && !r.loop)
         load_early(&r);
+    uint64_t last = r.loop ? ~(uint64_t)0 : reduced_outputs(&r), all = r.g->outputs.n < 64 ? ((uint64_t)1 << r.g->outputs.n) - 1 : ~(uint64_t)0;
+    if (all & ~last)
+        store_row(&r, all & ~last);                        /* while the reductions wait for each other */
     group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);
     reduce_all(&r);
-    store_row(&r);
+    store_row(&r, last);
     return true;
 }
 
