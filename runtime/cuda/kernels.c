@@ -128,8 +128,8 @@ static int load(const CudaDriver *cu, int ordinal, CudaKernels *k)
     char text[sizeof HEAD + sizeof ptx_copy + sizeof ptx_zero + sizeof ptx_strided + sizeof ptx_spin + sizeof ptx_noise +
               sizeof ptx_read];
     snprintf(text, sizeof text, "%s%s%s%s%s%s%s", HEAD, ptx_copy, ptx_zero, ptx_strided, ptx_spin, ptx_noise, ptx_read);
-    CuModule m = NULL;
-    int r = cu->ModuleLoadDataEx(&m, text, 0, NULL, NULL);
+    int r = cu->ModuleLoadDataEx(&k->module, text, 0, NULL, NULL);
+    CuModule m = k->module;
     r = r ? r : cu->ModuleGetFunction(&k->copy, m, "pawl_copy");
     r = r ? r : cu->ModuleGetFunction(&k->zero, m, "pawl_zero");
     r = r ? r : cu->ModuleGetFunction(&k->strided, m, "pawl_strided");

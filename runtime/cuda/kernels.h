@@ -2,7 +2,7 @@
 #pragma once
 #include "runtime/cuda/driver.h"
 
-typedef struct CudaKernels { CuFunction copy, zero, strided, spin, noise, read; unsigned sm_count; } CudaKernels;
+typedef struct CudaKernels { CuModule module; CuFunction copy, zero, strided, spin, noise, read; unsigned sm_count; } CudaKernels;
 
 /* Compiled once a process and device; the device's context must be current. NULL: diagnosed. */
 const CudaKernels *cuda_kernels(int ordinal, Diags *d);
