@@ -309,7 +309,7 @@ static const struct {
 static ExitCode run_db(Cli *c)
 {
     const char *path = db_default_path(c->cx->arena, c->o.db), *verb = c->args[0].text;
-    if (c->n_args > 1 && strcmp(verb, "show") && strcmp(verb, "import"))
+    if (c->n_args > 1 && strcmp(verb, "show") != 0 && strcmp(verb, "import") != 0)
         return cli_bad_arg(c, 1, NULL, "`pawl db %s` takes no further argument", verb);
     if (!strcmp(verb, "path")) {
         fprintf(c->out, "%s\n", path);

@@ -85,7 +85,7 @@ static bool fill_passes(Job *j, PassOptions *p)
     for (uint32_t i = 0; i < o->no_pass.n; i++)
         if (!known_pass(j, "--no-pass", o->no_pass.data[i]))
             return false;
-    if (o->dump_after && strcmp(o->dump_after, "all") &&
+    if (o->dump_after && strcmp(o->dump_after, "all") != 0 &&
         !known_pass(j, "--dump-after", o->dump_after))
         return false;
     if (o->dump_dir && !dir_make(j->cx->diags, o->dump_dir))
@@ -137,7 +137,7 @@ static bool open_device(Job *j, DbMode mode)
     const Options *o = &j->cli->o;
     if (!o->no_tuned)
         j->db = db_open_or_memory(j->cx, db_default_path(j->cx->arena, o->db), mode);
-    Machine m;
+    Machine m = {0};
     return resolve_device(j, &m) && fill_options(j, &m);
 }
 
@@ -247,7 +247,7 @@ static bool user_picks(Job *j, const ChoiceInfo *list, uint32_t n, ChoicePick *p
     const Texts *wanted = &j->cli->o.picks;
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < wanted->n; k++) {
-            ChoicePick p;
+            ChoicePick p = {0};
             if (!pick_matches(wanted->data[k], &list[i]))
                 continue;
             if (!pick_alternative(j, wanted->data[k], &list[i], &p))
@@ -345,7 +345,7 @@ static void record_decisions(Job *j, const Compiled *k, const CompileOptions *o,
         bool there = false;
         vec_foreach (PlanDecision, d, &k->plan->decisions) {
             int64_t alternative;
-            if (strcmp(d->choice, list[i].id))
+            if (strcmp(d->choice, list[i].id) != 0)
                 continue;
             there = true; /* the compiler's own pick is a number: name it */
             if (str_to_i64(d->picked, &alternative))

@@ -197,7 +197,8 @@ json_t *json_text(const char *s)
         return j;
     Arena *a = arena_new();
     StrBuf b = strbuf_new(a);
-    for (; *s; s++)
+    strbuf_add(&b, "");
+    for (; s && *s; s++)
         (unsigned char)*s < 0x80 ? strbuf_char(&b, *s)
                                  : strbuf_printf(&b, "\\x%02x", (unsigned char)*s);
     j = json_string(b.text);
