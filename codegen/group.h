@@ -19,6 +19,9 @@ Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenO
 /* M, N, K and the number of batches of a matmul. */
 void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch);
 
+/* May the tensor cores stream the second operand past a first one of at most 16 rows (kinds/smallm.c)? NULL: yes, or why not. */
+const char *matmul_not_small(Context *cx, const Node *n, const Machine *m);
+
 /* What follows the product inside its group, in the library's terms. False: the library has no such epilogue. */
 typedef struct { Epilogue epilogue; Node *bias, *residual; } LibraryEpilogue;
 bool library_epilogue(Context *cx, const Group *g, LibraryEpilogue *out);

@@ -205,6 +205,22 @@ KInst *k_load(Kernel *k, uint32_t buffer, Dim index, uint32_t lanes, KInst *mask
     return n;
 }
 
+KInst *k_load_raw(Kernel *k, uint32_t buffer, Dim index, KInst *mask)
+{
+    bool never;
+    pawl_assert(buffer < k->buffers.n && dtype_bytes(k->buffers.data[buffer].dtype) == 2);
+    mask = simplify_mask(mask, &never);
+    if (never)
+        return k_const(k, (KType){DT_I32, 4}, 0);
+    KInst *n = add_inst(k, K_LOAD_RAW, DT_I32, 4);
+    n->buffer = buffer;
+    n->index = index;
+    n->name = k->buffers.data[buffer].name;
+    set_args(k, n, &mask, mask != NULL);
+    k->buffers.data[buffer].read = true;
+    return n;
+}
+
 static void add_store(Kernel *k, KKind kind, uint32_t buffer, Dim index, KInst *value, KInst *mask)
 {
     bool never;
@@ -359,6 +375,15 @@ KInst *k_shuffle_xor(Kernel *k, KInst *a, int mask)
     KInst *n = add_inst(k, K_SHUFFLE_XOR, a->type.dtype, a->type.lanes);
     n->i = mask;
     set_args(k, n, &a, 1);
+    return n;
+}
+
+KInst *k_mma(Kernel *k, DType t, KInst *acc, KInst *w0, KInst *w1, KInst *x)
+{
+    pawl_assert(!k->host && (t == DT_BF16 || t == DT_F16));
+    KInst *n = add_inst(k, K_MMA, DT_F32, 4);
+    n->i = t;
+    set_args(k, n, (KInst *[]){acc, w0, w1, x}, 4);
     return n;
 }
 

@@ -20,6 +20,8 @@ typedef enum {
     K_INDEX,        /* value of `index`, dtype i32 or i64 (may use the lane symbol) */
     K_TEST,         /* bool: index < bound (either may use the lane symbol) */
     K_LOAD,         /* buffer[index]; args[0]: mask or absent; masked-off lanes give `f`/`i` (fill) */
+    K_LOAD_RAW,     /* i32x4: the 16 bytes of a 2-byte-element buffer from element `index` (a multiple of 8), not converted;
+                     * args[0]: scalar mask or absent; masked off: 0 */
     K_STORE,        /* args[0]: value, args[1]: mask or absent */
     K_SHARED_LOAD,  /* shared[index] */
     K_SHARED_STORE, /* args[0]: value, args[1]: mask or absent */
@@ -29,6 +31,7 @@ typedef enum {
     K_LANE,         /* scalar: lane `i` of args[0] */
     K_LANE_REDUCE,  /* scalar: op (ADD, MUL, MAXIMUM, MINIMUM, OR, AND) over the lanes of args[0], in lane-halving order */
     K_SHUFFLE_XOR,  /* args[0] of the thread whose number in the warp differs by xor `i` */
+    K_MMA,          /* f32x4: acc + products by the tensor cores, collective over a warp, args acc, w0, w1, x; see k_mma */
     K_BIND,         /* binds `var` (a symbol) to the integer scalar args[0] */
     K_LOOP,         /* for var in index … bound step i; carries: args = initial values; results through K_RESULT */
     K_CARRY,        /* inside a loop: carried value number i of `of` */
@@ -52,7 +55,7 @@ struct KInst {
     Dim index, bound;               /* see kinds */
     Dim var;                        /* LOOP, BIND */
     double f; int64_t i;
-    bool stream;                    /* LOAD, STORE: touched once: do not keep in caches */
+    bool stream;                    /* LOAD, LOAD_RAW, STORE: touched once: do not keep in caches */
     int unroll;                     /* LOOP: 0 the emitter decides, 1 never, n: by n, -1 fully */
     KInst **args; uint32_t n_args;
     KInst *of;                      /* CARRY, RESULT */
@@ -96,6 +99,7 @@ KInst *k_const(Kernel *k, KType t, double v);
 KInst *k_index(Kernel *k, Dim d, DType t, uint32_t lanes);
 KInst *k_test(Kernel *k, Dim a, Dim b, uint32_t lanes);          /* a < b; constant when provable */
 KInst *k_load(Kernel *k, uint32_t buffer, Dim index, uint32_t lanes, KInst *mask, double fill);
+KInst *k_load_raw(Kernel *k, uint32_t buffer, Dim index, KInst *mask);
 void   k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask);
 KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes);
 void   k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *mask);
@@ -108,6 +112,10 @@ KInst *k_splat(Kernel *k, KInst *a, uint32_t lanes);
 KInst *k_lane(Kernel *k, KInst *a, uint32_t lane);
 KInst *k_lane_reduce(Kernel *k, Op op, KInst *a);
 KInst *k_shuffle_xor(Kernel *k, KInst *a, int mask);
+/* D = acc + W X on the tensor cores, W 16 x 32, X 32 x 8, elements bf16 or f16 (`t`), accumulated in fp32. Thread 4g + t of the warp
+ * holds 8 values of k (raw, as k_load_raw gives them) of row g in w0, of row g+8 in w1, of column g in x, and of the result
+ * D[g][2t], D[g][2t+1], D[g+8][2t], D[g+8][2t+1]. The four threads of a quad hold 32 k's in any order that w0, w1 and x share. */
+KInst *k_mma(Kernel *k, DType t, KInst *acc, KInst *w0, KInst *w1, KInst *x);
 Dim    k_bind(Kernel *k, KInst *integer, const char *prefix, int64_t lo, int64_t hi);
 KInst *k_loop(Kernel *k, const char *prefix, Dim lo, Dim hi, int64_t step, KInst *const *init, uint32_t n_carry, int unroll);
 KInst *k_carry(Kernel *k, KInst *loop, uint32_t i);

@@ -116,6 +116,12 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
         }
         strbuf_add(b, n->stream ? " stream" : "");
         return;
+    case K_LOAD_RAW:
+        print_access(b, k, n, "load_raw", 1);
+        if (n->n_args)
+            strbuf_printf(b, " mask %%%u", n->args[0]->id);
+        strbuf_add(b, n->stream ? " stream" : "");
+        return;
     case K_SHARED_LOAD:  print_access(b, k, n, "shared_load", n->type.lanes); return;
     case K_STORE: case K_SHARED_STORE:
         print_access(b, k, n, n->kind == K_STORE ? "store" : "shared_store", n->args[0]->type.lanes);
@@ -134,6 +140,7 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
     case K_LANE:         strbuf_add(b, "lane"); print_args(b, n->args, 1); strbuf_printf(b, "[%lld]", (long long)n->i); return;
     case K_LANE_REDUCE:  strbuf_printf(b, "reduce_vector %s", op_name(n->op)); print_args(b, n->args, 1); return;
     case K_SHUFFLE_XOR:  strbuf_add(b, "shuffle_xor"); print_args(b, n->args, 1); strbuf_printf(b, ", %lld", (long long)n->i); return;
+    case K_MMA:          strbuf_printf(b, "mma %s", dtype_name((DType)n->i)); print_args(b, n->args, n->n_args); return;
     case K_BIND:         strbuf_add(b, "bind "); dim_print(b, n->var); strbuf_add(b, " ="); print_args(b, n->args, 1); return;
     case K_LOOP:         print_loop(b, k, n, depth); return;
     case K_IF:           print_if(b, k, n, depth); return;

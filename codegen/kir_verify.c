@@ -63,7 +63,7 @@ static bool inst_varies(const Verify *v, const KInst *n)
     switch (n->kind) {
     case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE:
         return false;
-    case K_ATOMIC_ADD: case K_SHUFFLE_XOR:
+    case K_ATOMIC_ADD: case K_SHUFFLE_XOR: case K_MMA:
         return true;
     case K_CARRY:
         return v->varying[n->of->id] || v->varying[n->of->args[n->i]->id] ||
@@ -71,7 +71,7 @@ static bool inst_varies(const Verify *v, const KInst *n)
     case K_RESULT:
         return v->varying[n->of->id] || v->varying[n->of->yield[n->i]->id] ||
                (n->of->kind == K_IF && v->varying[n->of->yield_other[n->i]->id]);
-    case K_INDEX: case K_TEST: case K_LOAD: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT: case K_LANE:
+    case K_INDEX: case K_TEST: case K_LOAD: case K_LOAD_RAW: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT: case K_LANE:
     case K_LANE_REDUCE: case K_BIND: case K_LOOP: case K_IF:
         return any_varies(v, n->args, n->kind == K_LOOP ? 0 : n->n_args) || dim_varies(v, n->index) || dim_varies(v, n->bound);
     }
@@ -150,6 +150,22 @@ static void check_yield(Verify *v, const KInst *n, KInst *const *a, KInst *const
         check(v, n, type_equals(a[i]->type, b[i]->type), "values carried or joined have different types");
 }
 
+static void check_raw(Verify *v, const KInst *n)
+{
+    const KBuffer *b = &v->k->buffers.data[n->buffer];
+    check_access(v, n, DT_I32, 1, NULL, n->n_args ? n->args[0] : NULL, b->count);
+    check(v, n, dtype_bytes(b->dtype) == 2 && b->align >= 16, "a raw load is for aligned buffers of 2-byte elements");
+    check(v, n, dim_divides(v->k->cx->dims, dim_const(v->k->cx->dims, 8), n->index), "a raw load that is not known to be aligned");
+}
+
+static void check_mma(Verify *v, const KInst *n)
+{
+    check(v, n, !v->k->host && v->k->threads % 32 == 0 && !v->divergent, "a product of fragments needs whole warps");
+    check(v, n, type_equals(n->args[0]->type, n->type), "the accumulator is not f32x4");
+    for (uint32_t i = 1; i < 4; i++)
+        check(v, n, type_equals(n->args[i]->type, (KType){DT_I32, 4}), "a fragment is not raw");
+}
+
 static void check_inst(Verify *v, const KInst *n)
 {
     const Kernel *k = v->k;
@@ -163,6 +179,8 @@ static void check_inst(Verify *v, const KInst *n)
         check_access(v, n, n->type.dtype, n->type.lanes, NULL, n->n_args ? n->args[0] : NULL, k->buffers.data[n->buffer].count);
         check(v, n, n->type.dtype == k->buffers.data[n->buffer].dtype, "a load of another type than the buffer");
         return;
+    case K_LOAD_RAW:    check_raw(v, n); return;
+    case K_MMA:         check_mma(v, n); return;
     case K_STORE:
         check_access(v, n, k->buffers.data[n->buffer].dtype, n->args[0]->type.lanes, n->args[0],
                      n->n_args > 1 ? n->args[1] : NULL, k->buffers.data[n->buffer].count);

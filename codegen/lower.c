@@ -33,6 +33,13 @@ void lower_buffer(Lower *l, const Node *n, uint32_t buffer)
     map_set(l->buffers, (uint64_t)(uintptr_t)n, buffer + 1);
 }
 
+bool lower_buffer_of(const Lower *l, const Node *n, uint32_t *buffer)
+{
+    uint64_t have = map_get(l->buffers, (uint64_t)(uintptr_t)n, 0);
+    *buffer = (uint32_t)have - 1;
+    return have != 0;
+}
+
 void lower_mask(Lower *l, KInst *mask) { l->mask = mask; }
 
 static uint64_t known_hash(const Node *n, const Index *at, KInst *mask, uint32_t lanes)

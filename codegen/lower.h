@@ -23,6 +23,7 @@ bool  node_reduces_axis(const Node *n, uint32_t axis);
 typedef struct Lower Lower;
 Lower *lower_new(Kernel *k, Arena *a);
 void   lower_buffer(Lower *l, const Node *n, uint32_t buffer);            /* n is materialised in this kernel buffer */
+bool   lower_buffer_of(const Lower *l, const Node *n, uint32_t *buffer);    /* false: n is not materialised here */
 /* Names the value of `n` at `at` (computed by the kind: a reduction's result) for the open scope. */
 void   lower_know(Lower *l, const Node *n, const Index *at, KInst *value);
 /* What was lowered inside a scope is forgotten at its end: needed around loops and branches. */

@@ -89,9 +89,32 @@ Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenO
     return matmul_operand_view(cx, n, k, &v) ? v.base : n->in[k];
 }
 
+/* Rows of 16-byte pieces along k: what a thread loads at once. */
+static bool in_pieces(Context *cx, const Node *n, uint32_t which)
+{
+    MatrixView v;
+    Dim piece = dim_const(cx->dims, 8);
+    bool transposed = node_int(n, which ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
+    return matmul_operand_view(cx, n, which, &v) && v.trans == (which ? !transposed : transposed) && dim_divides(cx->dims, piece, v.ld) &&
+           dim_divides(cx->dims, piece, v.offset) && dim_divides(cx->dims, piece, v.stride_batch);
+}
+
+const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
+{
+    Dim rows, nn, depth, batch;
+    DType t = n->in[0]->type.dtype;
+    matmul_extents(cx->dims, n, &rows, &nn, &depth, &batch);
+    if (m->target != TARGET_CUDA || (t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
+        return "no tensor cores for these operands";
+    if (!dim_is_const(rows) || rows->value < 1 || rows->value > 16)
+        return "more rows than 16";
+    if (!dim_is_const(depth) || depth->value < 8 || depth->value % 8 || nn->lo < 1)
+        return "sums that are not made of 16-byte pieces";
+    return in_pieces(cx, n, 0) && in_pieces(cx, n, 1) ? NULL : "an operand is not contiguous along the sums, or its rows are not aligned";
+}
+
 const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, const CodegenOptions *o)
 {
-    (void)cx;
     if (!o->fuse)
         return "fusion is off";
     if (g->matmul)
@@ -103,7 +126,7 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
     for (uint32_t i = 0; i < node_rank(n); i++)
         if (at->d[i] != g->sym[i])
             return "its consumers do not read the product element by element";
-    if (o->machine.target == TARGET_CUDA && o->use_library)
+    if (o->machine.target == TARGET_CUDA && o->use_library && matmul_not_small(cx, n, &o->machine))
         return "the library computes the product alone";
     return NULL;
 }

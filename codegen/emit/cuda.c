@@ -53,7 +53,7 @@ static const char *unique(Cuda *c, const char *wanted)
 
 static const char *value_name(Cuda *c, const KInst *n)
 {
-    if (n->name && (n->kind == K_LOAD || n->kind == K_SHARED_LOAD))
+    if (n->name && (n->kind == K_LOAD || n->kind == K_LOAD_RAW || n->kind == K_SHARED_LOAD))
         return unique(c, arena_printf(c->arena, "%s_v", n->name));
     if (!n->name && c->hint[n->id])
         return unique(c, arena_printf(c->arena, "%s_v", c->hint[n->id]));
@@ -209,10 +209,10 @@ static bool has_effect(const KInst *n)
 {
     switch (n->kind) {
     case K_STORE: case K_SHARED_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE: case K_ATOMIC_ADD:
-    case K_SHUFFLE_XOR:
+    case K_SHUFFLE_XOR: case K_MMA:
         return true;
-    case K_CONST: case K_INDEX: case K_TEST: case K_LOAD: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT: case K_LANE:
-    case K_LANE_REDUCE: case K_CARRY: case K_RESULT:
+    case K_CONST: case K_INDEX: case K_TEST: case K_LOAD: case K_LOAD_RAW: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT:
+    case K_LANE: case K_LANE_REDUCE: case K_CARRY: case K_RESULT:
         return false;
     }
     return true;
@@ -261,6 +261,8 @@ static void count_block(Cuda *c, const KBlock *b)
             c->uses[n->of->id]++;
         if (n->kind == K_LOAD || n->kind == K_SHARED_LOAD)
             count_dim(c, n, n->type.lanes);
+        if (n->kind == K_LOAD_RAW)
+            count_dim(c, n, 1);
         if (store) {
             count_dim(c, n, n->args[0]->type.lanes);
             c->hint[stored(c, n)->id] = n->kind == K_STORE ? c->k->buffers.data[n->buffer].name : c->k->shared.data[n->buffer].name;
@@ -296,7 +298,7 @@ static Expr pure_expr(Cuda *c, const KInst *n, const char *l)
         return (Expr){arena_printf(c->arena, "%s < %s", cuda_in(c->arena, a, PREC_LESS), cuda_in(c->arena, b, PREC_SHIFT)), PREC_LESS};
     }
     case K_LANE:  return lane_of(c, n->args[0], arena_printf(c->arena, "%lld", (long long)n->i));
-    case K_LOAD: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE: case K_SHUFFLE_XOR: case K_BIND:
+    case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE: case K_SHUFFLE_XOR: case K_BIND:
     case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
         break;
     }
@@ -427,7 +429,7 @@ static Place place_of(Cuda *c, const KInst *n, uint32_t lanes, const char *const
         const KBuffer *b = &c->k->buffers.data[n->buffer];
         p.name = buffers[n->buffer];
         p.dtype = b->dtype;
-        p.mode = n->stream ? MODE_STREAM : n->kind == K_LOAD && !b->written ? MODE_READONLY : MODE_PLAIN;
+        p.mode = n->stream ? MODE_STREAM : n->kind != K_STORE && n->kind != K_ATOMIC_ADD && !b->written ? MODE_READONLY : MODE_PLAIN;
         align = b->align < 16 ? b->align : 16;
     }
     p.access = k_access(c->k, n->index, lanes, p.dtype, align);
@@ -541,6 +543,24 @@ static void print_load(Names *x, const KInst *n)
     c->depth -= mask && !each;
     if (mask && !each && !index.text)
         line(c, "}");
+    c->array[n->id] = name;
+}
+
+/* Eight 2-byte elements as they are in memory: the fragments of a tensor-core product. */
+static void print_load_raw(Names *x, const KInst *n)
+{
+    static const char *const helper[] = {[MODE_PLAIN] = "load_raw", [MODE_READONLY] = "load_raw_readonly", [MODE_STREAM] = "load_raw_stream"};
+    Cuda *c = x->c;
+    Place p = place_of(c, n, 1, x->buffers, x->shared);
+    AccessMode mode = c->k->buffers.data[n->buffer].written ? MODE_PLAIN : p.mode;
+    Expr index = shared_dim(c, p.access.base);
+    const char *name = value_name(c, n);
+    line(c, "int %s[4]%s;", name, n->n_args ? " = {}" : "");
+    if (n->n_args)
+        line(c, "if (%s)", scalar(c, n->args[0]).text);
+    c->depth += n->n_args;
+    line(c, "%s(%s, %s);", helper[mode], name, pointer(c, &p, index));
+    c->depth -= n->n_args;
     c->array[n->id] = name;
 }
 
@@ -758,6 +778,16 @@ static void print_atomic(Names *x, const KInst *n)
         line(c, "%s;", text);
 }
 
+static void print_mma(Cuda *c, const KInst *n)
+{
+    const char *arg[4], *name = value_name(c, n);
+    for (uint32_t i = 0; i < 4; i++)
+        arg[i] = array_of(c, n->args[i]);
+    line(c, "float %s[4];", name);
+    line(c, "mma_%s(%s, %s, %s, %s, %s);", dtype_name((DType)n->i), name, arg[0], arg[1], arg[2], arg[3]);
+    c->array[n->id] = name;
+}
+
 /* Names the expression of a splat's operand, so that the unrolled loop does not repeat it. */
 static void settle(Cuda *c, const KInst *n)
 {
@@ -791,6 +821,8 @@ static void print_inst(Names *x, const KInst *n)
         return;
     case K_LOAD: case K_SHARED_LOAD:   print_load(x, n); return;
     case K_STORE: case K_SHARED_STORE: print_store(x, n); return;
+    case K_LOAD_RAW:                   print_load_raw(x, n); return;
+    case K_MMA:                        print_mma(c, n); return;
     case K_SHUFFLE_XOR:                print_shuffle(c, n); return;
     case K_BIND: {
         const char *name = unique(c, n->var->name);

@@ -85,6 +85,36 @@ static const Helper fixed[] = {
      "/* Towards minus infinity; the divisor is positive. */\n"
      "template <typename T> " DEVICE "T floor_div(T a, T b) { return a / b - (a % b < 0); }\n"},
     {"floor_mod", "template <typename T> " DEVICE "T floor_mod(T a, T b) { const T r = a % b; return r < 0 ? r + b : r; }\n"},
+    {"load_raw",
+     DEVICE "void load_raw(int (&v)[4], const void *p)\n{\n"
+     "    asm volatile(\"ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\"\n"
+     "                 : \"=r\"(v[0]), \"=r\"(v[1]), \"=r\"(v[2]), \"=r\"(v[3]) : \"l\"(__cvta_generic_to_global(p)));\n}\n"},
+    {"load_raw_readonly",
+     DEVICE "void load_raw_readonly(int (&v)[4], const void *p)\n{\n"
+     "    asm volatile(\"ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];\"\n"
+     "                 : \"=r\"(v[0]), \"=r\"(v[1]), \"=r\"(v[2]), \"=r\"(v[3]) : \"l\"(__cvta_generic_to_global(p)));\n}\n"},
+    {"load_raw_stream",
+     DEVICE "void load_raw_stream(int (&v)[4], const void *p)\n{\n"
+     "    asm volatile(\"ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\"\n"
+     "                 : \"=r\"(v[0]), \"=r\"(v[1]), \"=r\"(v[2]), \"=r\"(v[3]) : \"l\"(__cvta_generic_to_global(p)));\n}\n"},
+    {"mma_bf16",
+     "/* d = acc + W X: 8 values of k a thread of rows g and g + 8 of W and of column g of X (PTX: fragments of mma.m16n8k16). */\n"
+     DEVICE "void mma_bf16(float (&d)[4], const float (&acc)[4], const int (&w0)[4], const int (&w1)[4], const int (&x)[4])\n{\n"
+     "    #pragma unroll\n    for (int l = 0; l < 4; l++)\n        d[l] = acc[l];\n    #pragma unroll\n"
+     "    for (int h = 0; h < 4; h += 2)\n"
+     "        asm volatile(\"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+     "{%0, %1, %2, %3};\"\n"
+     "                     : \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]), \"+f\"(d[3])\n"
+     "                     : \"r\"(w0[h]), \"r\"(w1[h]), \"r\"(w0[h + 1]), \"r\"(w1[h + 1]), \"r\"(x[h]), \"r\"(x[h + 1]));\n}\n"},
+    {"mma_f16",
+     "/* d = acc + W X: 8 values of k a thread of rows g and g + 8 of W and of column g of X (PTX: fragments of mma.m16n8k16). */\n"
+     DEVICE "void mma_f16(float (&d)[4], const float (&acc)[4], const int (&w0)[4], const int (&w1)[4], const int (&x)[4])\n{\n"
+     "    #pragma unroll\n    for (int l = 0; l < 4; l++)\n        d[l] = acc[l];\n    #pragma unroll\n"
+     "    for (int h = 0; h < 4; h += 2)\n"
+     "        asm volatile(\"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+     "{%0, %1, %2, %3};\"\n"
+     "                     : \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]), \"+f\"(d[3])\n"
+     "                     : \"r\"(w0[h]), \"r\"(w1[h]), \"r\"(w0[h + 1]), \"r\"(w1[h + 1]), \"r\"(x[h]), \"r\"(x[h + 1]));\n}\n"},
     {"fill_lanes",
      "template <typename T, int N> " DEVICE "void fill_lanes(T (&v)[N], T x)\n{\n    #pragma unroll\n"
      "    for (int l = 0; l < N; l++)\n        v[l] = x;\n}\n"},

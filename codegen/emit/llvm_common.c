@@ -149,8 +149,10 @@ LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef 
 {
     *fn_type = LLVMFunctionType(ret, params, n, false);
     LLVMValueRef fn = LLVMGetNamedFunction(L->m, name);
-    if (fn)
+    if (fn) {
+        pawl_assert(LLVMIsDeclaration(fn), "a kernel has the name of the math function %s", name);
         return fn;
+    }
     fn = LLVMAddFunction(L->m, name, *fn_type);
     add_fn_attr(L, fn, "nounwind", 0);
     add_fn_attr(L, fn, "willreturn", 0);
@@ -504,6 +506,39 @@ static LLVMValueRef lower_load(Lower *L, const KInst *n)
     return ll_from_memory(L, v, p.dtype, p.lanes);
 }
 
+/* Sixteen bytes as they are: eight elements of two bytes. */
+static LLVMValueRef lower_load_raw(Lower *L, const KInst *n)
+{
+    Place p = place_of(L, n, 1);
+    LLVMTypeRef t = LLVMVectorType(ll_int(L, 32), 4);
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), after = NULL;
+    uint32_t scope = ll_scope(L);
+    if (n->n_args) {
+        LLVMBasicBlockRef then = ll_block(L, "in");
+        after = ll_block(L, "after");
+        LLVMBuildCondBr(L->b, L->value[n->args[0]->id], then, after);
+        enter(L, then);
+    }
+    LLVMValueRef v = annotate(L, &p, LLVMBuildLoad2(L->b, t, address(L, &p, n->index), ""), 16, 16);
+    if (!after)
+        return v;
+    LLVMBasicBlockRef loaded = LLVMGetInsertBlock(L->b);
+    ll_scope_end(L, scope);
+    LLVMBuildBr(L->b, after);
+    enter(L, after);
+    LLVMValueRef phi = LLVMBuildPhi(L->b, t, "");
+    LLVMAddIncoming(phi, (LLVMValueRef[]){v, LLVMConstNull(t)}, (LLVMBasicBlockRef[]){loaded, from}, 2);
+    return phi;
+}
+
+static LLVMValueRef lower_mma(Lower *L, const KInst *n)
+{
+    LLVMValueRef v[4];
+    for (uint32_t i = 0; i < 4; i++)
+        v[i] = L->value[n->args[i]->id];
+    return L->target->mma(L, (DType)n->i, v[0], v[1], v[2], v[3]);
+}
+
 static void store_if(Lower *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef v)
 {
     LLVMBasicBlockRef then = ll_block(L, "in"), some = lanes_mask ? ll_block(L, "some") : NULL, after = ll_block(L, "after");
@@ -691,6 +726,8 @@ static LLVMValueRef lower_inst(Lower *L, const KInst *n)
     case K_TEST:         return lower_test(L, n);
     case K_LOAD:
     case K_SHARED_LOAD:  return lower_load(L, n);
+    case K_LOAD_RAW:     return lower_load_raw(L, n);
+    case K_MMA:          return lower_mma(L, n);
     case K_STORE:
     case K_SHARED_STORE: lower_store(L, n); return NULL;
     case K_OP:           return lower_op(L, n);

@@ -19,6 +19,7 @@ typedef struct LowerTarget {
     LLVMValueRef (*f16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);
     LLVMValueRef (*f16_value)(Lower *L, LLVMValueRef bits, uint32_t lanes);
     LLVMValueRef (*shuffle_xor)(Lower *L, LLVMValueRef i32, uint32_t mask);
+    LLVMValueRef (*mma)(Lower *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x);   /* K_MMA; NULL on the host */
     void (*barrier)(Lower *L);
     void (*fence)(Lower *L);
     /* metadata of a load or store of kernel->buffers[buffer] */

@@ -136,6 +136,28 @@ static LLVMValueRef ptx_shuffle(Lower *L, LLVMValueRef v, uint32_t mask)
     return ll_call(L, "llvm.nvvm.shfl.sync.bfly.i32", NULL, 0, args, 4);
 }
 
+/* Two products of 16 x 8 x 16: the first takes the low words of the fragments, the second the high ones. */
+static LLVMValueRef ptx_mma(Lower *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x)
+{
+    static const uint8_t part[6] = {0, 1, 0, 1, 2, 2}, word[6] = {0, 0, 1, 1, 0, 1};
+    const char *name = t == DT_BF16 ? "llvm.nvvm.mma.m16n8k16.row.col.bf16" : "llvm.nvvm.mma.m16n8k16.row.col.f32.f32";
+    LLVMTypeRef half2 = LLVMVectorType(LLVMHalfTypeInContext(L->c), 2);
+    LLVMValueRef from[3] = {w0, w1, x}, args[10], d[4];
+    for (uint32_t i = 0; i < 4; i++)
+        d[i] = ll_extract(L, acc, i, 4);
+    for (uint32_t h = 0; h < 4; h += 2) {
+        for (uint32_t i = 0; i < 6; i++) {
+            args[i] = ll_extract(L, from[part[i]], h + word[i], 4);
+            args[i] = t == DT_BF16 ? args[i] : LLVMBuildBitCast(L->b, args[i], half2, "");
+        }
+        memcpy(args + 6, d, sizeof d);
+        LLVMValueRef r = ll_call(L, name, NULL, 0, args, 10);
+        for (uint32_t i = 0; i < 4; i++)
+            d[i] = LLVMBuildExtractValue(L->b, r, i, "");
+    }
+    return ll_join(L, d, 4);
+}
+
 static void ptx_barrier(Lower *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
 static void ptx_fence(Lower *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
 
@@ -152,7 +174,7 @@ static void ptx_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool st
 
 static const LowerTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
-    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .barrier = ptx_barrier, .fence = ptx_fence, .annotate = ptx_annotate,
+    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence, .annotate = ptx_annotate,
     .max_access = 16,
 };
 

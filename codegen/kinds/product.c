@@ -1,0 +1,75 @@
+/* codegen/kinds/product.c — coordinates of a product's elements, and the epilogue at one of them. */
+#include "codegen/kinds/product.h"
+
+Product product_new(KindBuild *b)
+{
+    Product x = {.b = b, .k = b->k, .p = b->k->cx->dims, .n = b->problem.g->matmul};
+    x.t = compute_type(x.n->type.dtype);
+    matmul_extents(x.p, x.n, &x.m, &x.nn, &x.depth, &x.batch);
+    return x;
+}
+
+/* Domain coordinates of element (row, col) of the product. */
+static void coords_of(const Product *x, Dim row, Dim col, Dim *coords)
+{
+    const Shape *s = &x->n->type.shape;
+    Shape lead = {.rank = s->rank - 1};
+    memcpy(lead.d, s->d, sizeof(Dim) * lead.rank);
+    Dim flat = dim_is(x->batch, 1) ? row : dim_add(x->p, dim_mul(x->p, x->at_batch, x->m), row);
+    Index at = index_unflatten(x->p, &lead, flat);
+    memcpy(coords, at.d, sizeof(Dim) * lead.rank);
+    coords[lead.rank] = col;
+    for (uint32_t i = 0; i < s->rank; i++)
+        if (dim_is(s->d[i], 1))
+            coords[i] = dim_const(x->p, 0);
+}
+
+void product_finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask)
+{
+    Dim coords[MAX_RANK];
+    Index at = {0};
+    coords_of(x, row, col, coords);
+    memcpy(at.d, coords, sizeof(Dim) * node_rank(x->n));
+    lower_know(x->b->l, x->n, &at, value);
+    store_outputs_at(x->b, coords, lanes, mask);
+}
+
+void product_load_early(Product *x, Dim row, Dim col, uint32_t lanes, KInst *mask)
+{
+    const Group *g = x->b->problem.g;
+    GroupAccesses all = group_accesses(x->b->problem.cx, g);
+    Dim coords[MAX_RANK];
+    coords_of(x, row, col, coords);
+    lower_mask(x->b->l, mask);
+    for (uint32_t i = 0; i < all.n; i++) {
+        const Node *n = all.a[i].node;
+        Index from = group_at(x->p, g, &all.a[i].at, node_rank(n), coords);
+        bool in_bounds = true;
+        for (uint32_t d = 0; d < node_rank(n); d++)
+            in_bounds &= from.d[d]->lo >= 0 && all.a[i].at.d[d]->hi < n->type.shape.d[d]->hi;
+        if (in_bounds)
+            lower_value(x->b->l, n, &from, lanes);
+    }
+    lower_mask(x->b->l, NULL);
+}
+
+bool product_view(Context *cx, const Node *n, uint32_t which, MatrixView *out)
+{
+    if (matmul_operand_view(cx, n, which, out))
+        return true;
+    DimPool *p = cx->dims;
+    Node *x = n->in[which];
+    uint32_t r = node_rank(x);
+    Dim m, nn, k, batch, own = dim_product(p, x->type.shape.d, r - 2), matrix = dim_mul(p, x->type.shape.d[r - 1], x->type.shape.d[r - 2]);
+    matmul_extents(p, n, &m, &nn, &k, &batch);
+    *out = (MatrixView){.base = x, .offset = dim_const(p, 0), .ld = x->type.shape.d[r - 1],
+                        .stride_batch = dim_is(own, 1) || dim_is(batch, 1) ? dim_const(p, 0) : matrix};
+    return dim_is(own, 1) || dim_is(batch, 1) || own == batch;
+}
+
+bool product_contiguous_k(Context *cx, const Node *n, uint32_t which)
+{
+    MatrixView v;
+    bool transposed = node_int(n, which ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
+    return matmul_operand_view(cx, n, which, &v) && v.trans == (which ? !transposed : transposed);
+}

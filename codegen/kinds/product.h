@@ -1,0 +1,28 @@
+/* codegen/kinds/product.h — what the kinds for matrix products share: operands as strided matrices, and the group's expressions at an
+ * element of the product. */
+#pragma once
+#include "codegen/group.h"
+#include "codegen/kind.h"
+
+typedef struct Product {
+    KindBuild *b;
+    Kernel *k;
+    DimPool *p;
+    const Node *n;
+    DType t;                                   /* accumulator */
+    Dim m, nn, depth, batch;
+    Dim at_batch, row0, col0;                  /* this block's batch and tile */
+    int64_t mb, nb, mr, nr;                    /* tile and register tile */
+} Product;
+
+Product product_new(KindBuild *b);
+/* The group's outputs at (row, col…) where the product is `value`. */
+void product_finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask);
+/* Loads at (row, col) what the outputs there need beside the product, so that it is on its way while the product is computed. `mask`
+ * must be the one that product_finish_at gets. */
+void product_load_early(Product *x, Dim row, Dim col, uint32_t lanes, KInst *mask);
+/* Operand `which` as a matrix in memory: through views, or dense where it was materialised itself. False: its batches have no
+ * one stride (some dims are broadcast, others are not). */
+bool product_view(Context *cx, const Node *n, uint32_t which, MatrixView *out);
+/* Elements of operand `which` that a sum runs over are neighbours in memory. */
+bool product_contiguous_k(Context *cx, const Node *n, uint32_t which);

@@ -1,0 +1,260 @@
+/* codegen/kinds/smallm.c — products of few rows (decode): the weights stream once past the tensor cores, at memory speed.
+ *
+ * D[m, n] = sum over k of x[m, k] w[n, k], m <= 16, both operands contiguous along k. The weights are the left factor of the tensor
+ * cores' products: a row tile is 16 of their rows, the rows of x are 8 columns (two sets of them above 8). Every thread loads 16 bytes
+ * of a row at a time, unconverted and straight into the registers that the product wants (K_MMA says which), `flight` steps of 32 k's
+ * before it waits. The warps of a block share k; their sums meet in shared memory and are added in a fixed order, then the group's
+ * expressions run on whole results, one a thread. What those load beside the product is asked for before the weights are.
+ *
+ * Rows past the end are clamped, not masked: an extra row or column of the product is never stored.
+ *
+ * Schedule: warps (a block), tiles (row tiles a block), flight (steps in flight a warp). */
+#include "codegen/kinds/product.h"
+
+enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, CHAINS = 2 };
+
+static bool accepts(const KindProblem *p, const char **why_not)
+{
+    *why_not = !p->g->matmul          ? "not a matrix product"
+             : p->g->reduces.n        ? "a reduction follows the product"
+             : matmul_not_small(p->cx, p->g->matmul, p->m);
+    return !*why_not;
+}
+
+/* ---- schedules --------------------------------------------------------------------------------------------------------------- */
+static int64_t steps_of(const KindProblem *p)
+{
+    Dim m, n, k, batch;
+    matmul_extents(p->cx->dims, p->g->matmul, &m, &n, &k, &batch);
+    return (k->value + STEP - 1) / STEP;
+}
+
+static Dim row_tiles(const KindProblem *p, int64_t tiles)
+{
+    DimPool *d = p->cx->dims;
+    Dim m, n, k, batch;
+    matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
+    return dim_mul(d, batch, dim_ceildiv(d, n, dim_const(d, tiles * TILE)));
+}
+
+static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t warps, int64_t tiles, int64_t flight)
+{
+    int64_t share = (steps_of(p) + warps - 1) / warps;             /* steps a warp */
+    Schedule s = {.kind = "smallm"};
+    while (flight > 1 && flight >= 2 * share)
+        flight /= 2;
+    schedule_set(&s, "warps", warps);
+    schedule_set(&s, "tiles", tiles);
+    schedule_set(&s, "flight", flight);
+    for (uint32_t i = 0; i < *n; i++)
+        if (schedule_equal(&out[i], &s))
+            return;
+    if (*n < max && (warps == 1 || steps_of(p) >= warps))
+        out[(*n)++] = s;
+}
+
+/* The more blocks, the fewer warps each: about 16 warps a unit keep enough loads in flight. */
+static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
+{
+    uint32_t n = 0;
+    int64_t blocks = dim_typical(row_tiles(p, 1)), many = blocks >= 4 * p->m->units, few = blocks <= p->m->units;
+    int64_t first = few ? 16 : 8;
+    add(p, out, &n, max, first, 1, 4);
+    add(p, out, &n, max, first, 1, 8);
+    add(p, out, &n, max, few ? 8 : 16, 1, 4);
+    add(p, out, &n, max, many ? 4 : 8, 1, 8);
+    add(p, out, &n, max, 8, 2, 4);
+    add(p, out, &n, max, 4, 1, 4);
+    add(p, out, &n, max, 4, 1, 8);
+    add(p, out, &n, max, 16, 1, 2);
+    add(p, out, &n, max, 16, 2, 4);
+    add(p, out, &n, max, 8, 2, 2);
+    add(p, out, &n, max, 4, 2, 4);
+    add(p, out, &n, max, 2, 1, 4);
+    add(p, out, &n, max, 1, 1, 4);
+    add(p, out, &n, max, 1, 2, 4);
+    return n;
+}
+
+static double cost(const KindProblem *p, const Schedule *s)
+{
+    (void)s;
+    double bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written);
+    return bytes / (p->m->copy_bandwidth * 0.85) + p->m->launch_seconds;
+}
+
+static Dim grid(const KindProblem *p, const Schedule *s) { return row_tiles(p, schedule_get(s, "tiles", 1)); }
+
+static uint32_t threads(const KindProblem *p, const Schedule *s)
+{
+    (void)p;
+    return 32 * (uint32_t)schedule_get(s, "warps", 1);
+}
+
+/* ---- the sums ------------------------------------------------------------------------------------------------------------------ */
+typedef struct {
+    Product x;
+    MatrixView w, in;
+    uint32_t w_buffer, in_buffer;
+    int64_t warps, tiles, flight, sets;
+    Dim warp, quad, in_quad;                    /* number of the warp; of the quad in it; of the thread in that */
+} Stream;
+
+typedef KInst *Sums[CHAINS * 2 * 2 * 4];        /* chains x tiles x sets */
+
+static uint32_t n_sums(const Stream *s) { return (uint32_t)(CHAINS * s->tiles * s->sets); }
+
+static Dim clamped(DimPool *p, Dim i, Dim extent) { return dim_min(p, i, dim_add_const(p, extent, -1)); }
+
+/* Element k of a row of the matrix, as a flat position in its buffer. */
+static Dim position(const Stream *s, const MatrixView *v, Dim row, Dim k)
+{
+    DimPool *p = s->x.p;
+    Dim start = dim_add(p, v->offset, dim_mul(p, s->x.at_batch, v->stride_batch));
+    return dim_add(p, start, dim_add(p, dim_mul(p, row, v->ld), k));
+}
+
+static KInst *load(Stream *s, bool weights, Dim row, Dim k, KInst *mask)
+{
+    const MatrixView *v = weights ? &s->w : &s->in;
+    KInst *n = k_load_raw(s->x.k, weights ? s->w_buffer : s->in_buffer, position(s, v, row, k), mask);
+    n->stream = weights;
+    return n;
+}
+
+/* `flight` steps from k0: all loads, then all products. Pieces at or past `end` count as zero (NULL: there are none). */
+static void flight(Stream *s, Dim k0, int64_t steps, Dim end, Sums sums)
+{
+    DimPool *p = s->x.p;
+    KInst *w[MAX_FLIGHT][4][2], *in[MAX_FLIGHT][2];
+    for (int64_t j = 0; j < steps; j++) {
+        Dim k = dim_add(p, dim_add_const(p, k0, j * STEP), dim_mul_const(p, s->in_quad, 8));
+        KInst *mask = end ? k_test(s->x.k, k, end, 1) : NULL;
+        for (int64_t i = 0; i < s->tiles * 2; i++) {
+            Dim row = dim_add_const(p, dim_add(p, s->x.col0, s->quad), i * 8);
+            w[j][i / 2][i % 2] = load(s, true, clamped(p, row, s->x.nn), k, mask);
+        }
+        for (int64_t i = 0; i < s->sets; i++)
+            in[j][i] = load(s, false, clamped(p, dim_add_const(p, s->quad, i * COLUMNS), s->x.m), k, mask);
+    }
+    for (int64_t j = 0; j < steps; j++)
+        for (int64_t i = 0; i < s->tiles * s->sets; i++) {
+            KInst **sum = &sums[i * CHAINS + j % CHAINS];
+            *sum = k_mma(s->x.k, s->x.n->in[0]->type.dtype, *sum, w[j][i / s->sets][0], w[j][i / s->sets][1], in[j][i % s->sets]);
+        }
+}
+
+/* The warps take turns: `flight` steps each, as often as all of them fit; then what is left, in equal parts. */
+static void stream(Stream *s, Sums sums)
+{
+    DimPool *p = s->x.p;
+    Kernel *k = s->x.k;
+    int64_t depth = s->x.depth->value, turn = s->warps * s->flight * STEP, turns = depth / turn, rest = depth % turn;
+    Dim mine = dim_mul_const(p, s->warp, s->flight * STEP);
+    if (turns == 1) {
+        flight(s, mine, s->flight, NULL, sums);
+    } else if (turns > 1) {
+        Sums next;
+        KInst *loop = k_loop(k, "turn", dim_const(p, 0), dim_const(p, turns), 1, sums, n_sums(s), 1);
+        for (uint32_t i = 0; i < n_sums(s); i++)
+            next[i] = k_carry(k, loop, i);
+        flight(s, dim_add(p, dim_mul_const(p, loop->var, turn), mine), s->flight, NULL, next);
+        k_loop_end(k, loop, next);
+        for (uint32_t i = 0; i < n_sums(s); i++)
+            sums[i] = k_result(k, loop, i);
+    }
+    int64_t steps = (rest + s->warps * STEP - 1) / (s->warps * STEP);
+    if (rest)
+        flight(s, dim_add_const(p, dim_mul_const(p, s->warp, steps * STEP), turns * turn), steps,
+               rest % (s->warps * STEP) ? s->x.depth : NULL, sums);
+}
+
+/* A warp's sums into shared memory: [warp][tile][set][column][row]. */
+static void deposit(Stream *s, uint32_t partial, Sums sums)
+{
+    DimPool *p = s->x.p;
+    Kernel *k = s->x.k;
+    for (int64_t i = 0; i < s->tiles * s->sets; i++) {
+        KInst *sum = k_op2(k, OP_ADD, sums[i * CHAINS], sums[i * CHAINS + 1]);
+        Dim base = dim_add_const(p, dim_mul_const(p, s->warp, s->tiles * s->sets * SET), i * SET);
+        base = dim_add(p, base, dim_add(p, dim_mul_const(p, s->in_quad, 2 * (SET / COLUMNS)), s->quad));
+        for (uint32_t j = 0; j < 4; j++)
+            k_shared_store(k, partial, dim_add_const(p, base, j % 2 * (SET / COLUMNS) + j / 2 * 8), k_lane(k, sum, j), NULL);
+    }
+}
+
+/* ---- the results --------------------------------------------------------------------------------------------------------------- */
+typedef struct { Dim row, col, place; KInst *mask; } Result;      /* of x, of the weights; in shared memory; NULL: always */
+
+static KInst *both(Kernel *k, KInst *a, KInst *b)
+{
+    bool all_a = a->kind == K_CONST && a->i, all_b = b->kind == K_CONST && b->i;
+    return all_a && all_b ? NULL : all_a ? b : all_b ? a : k_op2(k, OP_AND, a, b);
+}
+
+/* This thread's result number `i`: neighbouring threads have neighbouring columns of the output. */
+static Result result_at(Stream *s, int64_t i)
+{
+    DimPool *p = s->x.p;
+    int64_t width = s->tiles * TILE;
+    Dim count = dim_mul_const(p, s->x.m, width), number = dim_add_const(p, s->x.b->thread, i * s->warps * 32);
+    Dim e = clamped(p, number, count), row = dim_floordiv(p, e, dim_const(p, width)), within = dim_mod(p, e, dim_const(p, width));
+    Dim tile = dim_floordiv(p, within, dim_const(p, TILE)), set = dim_floordiv(p, row, dim_const(p, COLUMNS));
+    Dim place = dim_mul_const(p, dim_add(p, dim_mul_const(p, tile, s->sets), set), SET);
+    place = dim_add(p, place, dim_mul_const(p, dim_mod(p, row, dim_const(p, COLUMNS)), SET / COLUMNS));
+    Dim col = dim_add(p, s->x.col0, within);
+    return (Result){.row = row, .col = col, .place = dim_add(p, place, dim_mod(p, within, dim_const(p, TILE))),
+                    .mask = both(s->x.k, k_test(s->x.k, number, count, 1), k_test(s->x.k, col, s->x.nn, 1))};
+}
+
+static KInst *total(Stream *s, uint32_t partial, Dim place)
+{
+    KInst *sum = k_shared_load(s->x.k, partial, place, 1);
+    for (int64_t w = 1; w < s->warps; w++)
+        sum = k_op2(s->x.k, OP_ADD, sum, k_shared_load(s->x.k, partial, dim_add_const(s->x.p, place, w * s->tiles * s->sets * SET), 1));
+    return sum;
+}
+
+static bool build(KindBuild *b)
+{
+    DimPool *p = b->k->cx->dims;
+    Context *cx = b->k->cx;
+    Stream s = {.x = product_new(b), .warps = schedule_get(b->s, "warps", 1), .tiles = schedule_get(b->s, "tiles", 1),
+                .flight = schedule_get(b->s, "flight", 1)};
+    if (s.warps < 1 || s.warps > 16 || s.tiles < 1 || s.tiles > 2 || s.flight < 1 || s.flight > MAX_FLIGHT)
+        return diag_error(cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: more tiles or loads than a thread can hold");
+    bool known = product_view(cx, s.x.n, 0, &s.in) && product_view(cx, s.x.n, 1, &s.w) && lower_buffer_of(b->l, s.in.base, &s.in_buffer) &&
+                 lower_buffer_of(b->l, s.w.base, &s.w_buffer);
+    pawl_assert(known, "an operand of the product is not in memory");
+    s.sets = s.x.m->value > COLUMNS ? 2 : 1;
+    Dim per_batch = dim_ceildiv(p, s.x.nn, dim_const(p, s.tiles * TILE)), lane = dim_mod(p, b->thread, dim_const(p, 32));
+    s.x.at_batch = dim_floordiv(p, b->block, per_batch);
+    s.x.col0 = dim_mul_const(p, dim_mod(p, b->block, per_batch), s.tiles * TILE);
+    s.warp = dim_floordiv(p, b->thread, dim_const(p, 32));
+    s.quad = dim_floordiv(p, lane, dim_const(p, 4));
+    s.in_quad = dim_mod(p, lane, dim_const(p, 4));
+
+    if (!b->k->min_blocks)                      /* registers for all loads: unasked, the assembler saves some by waiting early */
+        b->k->min_blocks = (int)(16 / s.warps);
+
+    Result r[32];
+    int64_t n = (s.x.m->value * s.tiles * TILE + s.warps * 32 - 1) / (s.warps * 32);
+    for (int64_t i = 0; i < n; i++) {
+        r[i] = result_at(&s, i);
+        product_load_early(&s.x, r[i].row, r[i].col, 1, r[i].mask);
+    }
+    Sums sums;
+    for (uint32_t i = 0; i < n_sums(&s); i++)
+        sums[i] = k_const(b->k, (KType){DT_F32, 4}, 0);
+    stream(&s, sums);
+    uint32_t partial = kernel_shared(b->k, "partial", DT_F32, (uint32_t)(s.warps * s.tiles * s.sets * SET));
+    deposit(&s, partial, sums);
+    k_barrier(b->k);
+    for (int64_t i = 0; i < n; i++)
+        product_finish_at(&s.x, r[i].row, r[i].col, total(&s, partial, r[i].place), 1, r[i].mask);
+    return true;
+}
+
+const KernelKind kind_smallm = {
+    .name = "smallm", .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
+};
