@@ -97,7 +97,7 @@ static bool row_near(const Tensor *got, const Tensor *want, int64_t row, int64_t
         if (near)
             continue;
         *why = arena_printf(a, "element %lld of row %lld is %.9g instead of %.9g", (long long)i,
-                            (long long)row, x, y);
+                            (long long)row, isnan(x) ? fabs(x) : x, isnan(y) ? fabs(y) : y);
         return false;
     }
     return true;

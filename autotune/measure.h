@@ -9,6 +9,9 @@
 #include "ir/import/task.h"
 #include "runtime/plan.h"
 
+/* How the outcome of an item begins that took the device with it. */
+#define DEVICE_FAILED "device failed"
+
 typedef struct MeasureItem {
     Context *cx;                    /* the context that owns the plan; used by this thread during the session */
     const Plan *plan;               /* NULL: not measured, `outcome` says why */

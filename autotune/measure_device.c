@@ -304,12 +304,22 @@ static bool first_calls(MeasureSession *s, uint32_t item)
             return false;
         last = clock_seconds() - start;
         if (k + 2 >= calls && !synchronize(s, it->cx->diags)) {
-            it->outcome = outcome_from(s, it->cx, "launch failed");
+            it->outcome = outcome_from(s, it->cx, DEVICE_FAILED);
             return false;
         }
     }
     s->enqueue = fmax(s->enqueue, fmin(last, 1e-3));
     return true;
+}
+
+/* Some faults of a kernel (an address out of bounds) end the whole context: then no other item can be judged either. */
+static bool device_lives(MeasureSession *s, uint32_t item)
+{
+    if (!s->items[item].outcome || synchronize(s, diags_new(s->arena)))
+        return true;
+    return diag_error(s->cx->diags, PAWL_EXIT_DEVICE, LOC_NONE,
+                      "run it again: what was measured is kept, and this candidate is left out", "%s",
+                      s->items[item].outcome);
 }
 
 /* Three single windows of each item size its batches. */
@@ -322,8 +332,13 @@ static bool warm_up(MeasureSession *s)
     for (uint32_t i = 0; i < s->n; i++) {
         const uint32_t order[3] = {i, i, i};
         s->calls[i] = 1;
-        if (s->items[i].outcome || !first_calls(s, i))
+        if (s->items[i].outcome)
             continue;
+        if (!first_calls(s, i)) {
+            if (!device_lives(s, i))
+                return false;
+            continue;
+        }
         if (!run_windows(s, order, 3, seconds))
             return false;
         double t = stats_median(seconds, 3);

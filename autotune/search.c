@@ -215,8 +215,11 @@ bool search_run(Measurer *m, SearchCandidate *candidates, uint32_t n, const Sear
     MeasureOptions measure = o->measure;
     measure.predicted = predicted;
     k.session = m->open(m, k.items, n, &measure);
-    if (!k.session)
+    if (!k.session) {
+        for (uint32_t i = 0; i < n; i++)
+            candidates[i].rejected = k.items[i].outcome;
         return false;
+    }
     drop_failed(&k);
     bool ok = play(&k, &out->complete);
     m->close(k.session);

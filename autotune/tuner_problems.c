@@ -157,6 +157,28 @@ static bool enthrone(SearchCandidate *c, uint32_t n)
     return false;
 }
 
+static bool took_device(const SearchCandidate *c, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (c[i].rejected && !strncmp(c[i].rejected, DEVICE_FAILED, strlen(DEVICE_FAILED)))
+            return true;
+    return false;
+}
+
+/* A candidate that once took the device with it does not get a second chance. */
+static void bar_the_dangerous(Tuner *t, const TuneProblem *p, SearchCandidate *c, uint32_t n)
+{
+    uint32_t rows;
+    DbMeasurement *log = t->o->db ? db_list_measurements(t->o->db, p->key, &rows) : NULL;
+
+    for (uint32_t r = 0; log && r < rows; r++)
+        for (uint32_t i = 0; i < n; i++)
+            if (!strncmp(log[r].outcome, DEVICE_FAILED, strlen(DEVICE_FAILED)) &&
+                !strcmp(log[r].key.device, t->key.device) && !strcmp(log[r].key.environment, t->key.environment) &&
+                !c[i].rejected && !strcmp(log[r].what, c[i].what))
+                c[i].rejected = "left out: it made the device fail in an earlier run";
+}
+
 /* An incumbent that fails is data too: the next one takes its place. False: the device is gone, or nobody is left. */
 static bool contest(Tuner *t, TuneProblem *p, SearchCandidate *c, uint32_t n, const SearchOptions *o,
                     Arena *a, SearchResult *result, bool *device_failed)
@@ -165,7 +187,7 @@ static bool contest(Tuner *t, TuneProblem *p, SearchCandidate *c, uint32_t n, co
         p->incumbent = arena_strdup(t->cx->arena, c[0].what);
         if (search_run(t->measurer, c, n, o, a, result))
             return true;
-        if (!c[0].rejected) {
+        if (!c[0].rejected || took_device(c, n)) {
             diags_adopt(t->cx, c[0].cx);
             *device_failed = true;
             return false;
@@ -234,6 +256,7 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
     Arena *a = arena_new();
     SearchResult result = {0};
     p->tried = p->rejected = 0;
+    bar_the_dangerous(t, p, c, n);
     bool decided = contest(t, p, c, n, &o, a, &result, &device_failed);
     for (uint32_t i = 0; i < n; i++) {
         p->rejected += c[i].rejected != NULL;

@@ -33,6 +33,12 @@ static MeasureSession *open_session(Measurer *m, MeasureItem *items, uint32_t n,
         return NULL;
     }
     for (uint32_t i = 0; i < n; i++)
+        if (items[i].plan && f->kills[number(s, i)]) {
+            items[i].outcome = DEVICE_FAILED ": fake";
+            diag_error(s->cx->diags, PAWL_EXIT_DEVICE, LOC_NONE, NULL, "%s", items[i].outcome);
+            return NULL;
+        }
+    for (uint32_t i = 0; i < n; i++)
         if (items[i].plan && f->fails[number(s, i)])
             items[i].outcome = "launch failed: fake";
     return s;

@@ -12,6 +12,7 @@ typedef struct Fake {
     bool wrong[FAKE_PLANS];             /* gives a wrong result */
     bool fails[FAKE_PLANS];             /* cannot be launched */
     bool dead;                          /* the device is gone */
+    bool kills[FAKE_PLANS];             /* takes the device with it */
     uint64_t random;
     uint32_t opened, checked, samples;
     uint32_t stop_after;                /* samples; 0: never */

@@ -209,6 +209,19 @@ static void device_goes_away(void **state)
     assert_int_equal(u->fake->opened, 1);
 }
 
+static void killer_is_left_out_next_time(void **state)
+{
+    Tune *u = *state;
+    u->fake->kills[5 * CANDIDATES + 3] = true;      /* of the problem that comes first: its fastest */
+    assert_false(tune(u, 10));
+    assert_int_equal(diags_exit_code(u->cx->diags), PAWL_EXIT_DEVICE);
+    diags_clear(u->cx->diags);
+    assert_true(tune(u, 10));
+    for (uint32_t i = 0; i < N; i++)
+        assert_int_equal(u->problems[i].state, PROBLEM_TUNED);
+    assert_string_equal(u->problems[5].winner, "pointwise vec=2");
+}
+
 static void choices(void **state)
 {
     Tune *u = *state;
@@ -235,7 +248,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(all_then_none), TEST(budget_then_resume), TEST(interruption_keeps_what_is_done),
-        TEST(wrong_and_illegal_are_reported), TEST(nobody_runs), TEST(device_goes_away), TEST(choices),
+        TEST(wrong_and_illegal_are_reported), TEST(nobody_runs), TEST(device_goes_away),
+        TEST(killer_is_left_out_next_time), TEST(choices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
