@@ -123,27 +123,36 @@ static void read_sections(Cubin *c)
     }
 }
 
-/* The largest number that stands before `words` in the log. */
-static uint32_t number_before(const char *log, const char *words)
+/* The largest number that stands before `words` in ptxas's lines of the log; *found when there is one. (nvJitLink's own lines
+ * count the shared memory that the system reserves, too, as the cubin's sections do.) */
+static uint32_t number_before(const char *log, const char *words, bool *found)
 {
     uint32_t most = 0;
     for (const char *s = log; (s = strstr(s, words)); s += strlen(words)) {
-        const char *digits = s;
+        const char *digits = s, *start = s;
         while (digits > log && digits[-1] >= '0' && digits[-1] <= '9')
             digits--;
+        while (start > log && start[-1] != '\n')
+            start--;
+        if (strncmp(start, "ptxas", 5) != 0)
+            continue;
         uint32_t v = (uint32_t)strtoul(digits, NULL, 10);
         most = v > most ? v : most;
+        *found = true;
     }
     return most;
 }
 
 void cubin_usage(Cubin *c)
 {
+    bool known = false, used = false, smem = false;
     read_sections(c);
     if (!c->log)
         c->log = "";
-    c->spill_bytes = number_before(c->log, " bytes spill stores");
-    uint32_t registers = number_before(c->log, " registers");
-    if (registers)
+    c->spill_bytes = number_before(c->log, " bytes spill stores", &known);
+    uint32_t registers = number_before(c->log, " registers", &used), shared = number_before(c->log, " bytes smem", &smem);
+    if (used) {
         c->registers = registers;
+        c->shared_bytes = shared;                   /* not mentioned when there is none */
+    }
 }
