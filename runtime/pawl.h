@@ -62,7 +62,7 @@ typedef struct {
     size_t size;                      /* sizeof(pawl_session_options): for later versions */
     const char *device;               /* "auto" (default), "cpu", "cuda", "cuda:1" */
     int32_t threads;                  /* cpu: 0 = all available */
-    int32_t use_graph;                /* cuda: 0 auto (a graph when there are several launches), 1 always, -1 never */
+    int32_t use_graph;                /* cuda: 0 or -1 auto (a graph when there are several launches), 1 always, 2 never */
 } pawl_session_options;
 
 PAWL_API uint32_t    pawl_abi_version(void);

@@ -64,7 +64,7 @@ static pawl_status read_options(const pawl_session_options *given, pawl_session_
         return api_error(PAWL_ERROR_INVALID, "pawl_session_new: options.size is %zu; set it to sizeof(pawl_session_options)",
                          given->size);
     memcpy(o, given, given->size < sizeof *o ? given->size : sizeof *o);
-    if (o->threads < 0 || o->threads > 4096 || o->use_graph < -1 || o->use_graph > 1)
+    if (o->threads < 0 || o->threads > 4096 || o->use_graph < -1 || o->use_graph > 2)
         return api_error(PAWL_ERROR_INVALID, "pawl_session_new: threads %d or use_graph %d is out of range", o->threads, o->use_graph);
     return PAWL_OK;
 }

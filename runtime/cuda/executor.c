@@ -284,8 +284,8 @@ static bool wants_graph(const ExecDevice *v, const Plan *p)
     bool library = false;
     for (uint32_t i = 0; i < p->steps.n; i++)
         library |= p->steps.data[i].kind == STEP_MATMUL;
-    if (v->use_graph || p->steps.n == 0)
-        return v->use_graph > 0 && p->steps.n > 0;
+    if (v->use_graph > 0 || p->steps.n == 0)
+        return v->use_graph == 1 && p->steps.n > 0;
     return p->steps.n > 2 || (library && p->steps.n > 1);
 }
 
