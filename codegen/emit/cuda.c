@@ -15,6 +15,7 @@ typedef struct {
     bool wide;                      /* 64-bit indices */
     Expr *expr;                     /* by id: scalar expression, or one lane's where it does not depend on l */
     const char **array;             /* by id: name of the register array of a vector */
+    const char **into;              /* by id: the variable of a loop or if that a held-back value is assigned to */
     const char **hint;              /* by id: the buffer that a nameless value is stored to */
     uint32_t *uses, *lane_uses;     /* by id: all uses; uses inside the group being printed */
     const KBlock **user;            /* by id: the block of the only user */
@@ -351,6 +352,10 @@ static void close_lanes(Cuda *c, bool braces)
 static void print_lane(Cuda *c, const KInst *n)
 {
     Expr e = pure_expr(c, n, "l");
+    if (c->into[n->id]) {
+        c->expr[n->id] = e;
+        return;
+    }
     if (c->array[n->id]) {
         line(c, "%s[l] = %s;", c->array[n->id], e.text);
         return;
@@ -358,6 +363,31 @@ static void print_lane(Cuda *c, const KInst *n)
     c->expr[n->id] = e;
     if ((c->lane_uses[n->id] > 1 || strlen(e.text) > INLINE_LENGTH) && !is_atom(e))
         declare(c, n, e);
+}
+
+/* The values that leave the loop in variables: assigned last, through copies where one still reads what another overwrites. */
+static void print_assigned(Cuda *c)
+{
+    const char **text = arena_new_array(c->arena, const char *, c->group.n);
+    bool copies = false;
+    for (uint32_t i = 0; i < c->group.n; i++) {
+        const KInst *n = c->group.data[i];
+        if (!c->into[n->id])
+            continue;
+        text[i] = c->expr[n->id].text;
+        for (uint32_t j = 0; j < i; j++)
+            copies = copies || (text[j] && strstr(text[i], arena_printf(c->arena, "%s[", c->into[c->group.data[j]->id])));
+    }
+    for (uint32_t i = 0; copies && i < c->group.n; i++) {
+        if (!text[i])
+            continue;
+        const char *name = unique(c, arena_printf(c->arena, "next_%s", c->into[c->group.data[i]->id]));
+        line(c, "const %s %s = %s;", cuda_register_type(c->group.data[i]->type.dtype), name, text[i]);
+        text[i] = name;
+    }
+    for (uint32_t i = 0; i < c->group.n; i++)
+        if (text[i])
+            line(c, "%s[l] = %s;", c->into[c->group.data[i]->id], text[i]);
 }
 
 static void flush(Cuda *c)
@@ -370,7 +400,9 @@ static void flush(Cuda *c)
             c->lane_uses[c->group.data[i]->args[j]->id]++;
     for (uint32_t i = 0; i < c->group.n; i++) {
         const KInst *n = c->group.data[i];
-        if (c->uses[n->id] > c->lane_uses[n->id]) {
+        if (c->into[n->id]) {
+            statements++;
+        } else if (c->uses[n->id] > c->lane_uses[n->id]) {
             c->array[n->id] = value_name(c, n);
             line(c, "%s %s[%u];", cuda_register_type(n->type.dtype), c->array[n->id], lanes);
             statements++;
@@ -383,6 +415,7 @@ static void flush(Cuda *c)
     c->depth++;
     for (uint32_t i = 0; i < c->group.n; i++)
         print_lane(c, c->group.data[i]);
+    print_assigned(c);
     c->depth--;
     c->out = out;
     const char *newline = strchr(body.text, '\n');
@@ -667,10 +700,23 @@ static const char *declare_variable(Cuda *c, const KInst *like, const KInst *ini
     return name;
 }
 
-/* Sets the variables to the values all at once: those that a later assignment still reads go through a copy. */
-static void assign(Cuda *c, const char *const *names, KInst *const *values, uint32_t n)
+/* A carried vector that becomes another carried vector must be read before it is overwritten. */
+static void copy_swapped(Cuda *c, const KInst *loop)
 {
-    flush(c);
+    for (uint32_t i = 0; i < loop->n_yield; i++) {
+        const KInst *v = loop->yield[i];
+        if (v->kind != K_CARRY || v->of != loop || v->i == i || v->type.lanes == 1)
+            continue;
+        c->array[v->id] = declare_variable(c, v, v, arena_printf(c->arena, "next_%s", loop->name ? loop->name : "v"));
+    }
+}
+
+/* Sets the variables of a loop or if to the values all at once: scalars through copies where there are several values, vectors
+ * that are still held back right in their own unrolled loop. */
+static void assign(Cuda *c, const KInst *of, KInst *const *values)
+{
+    const char *const *names = c->carry[of->id];
+    uint32_t n = of->n_yield;
     const char **text = arena_new_array(c->arena, const char *, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         if (values[i]->type.lanes > 1)
@@ -682,27 +728,24 @@ static void assign(Cuda *c, const char *const *names, KInst *const *values, uint
             text[i] = copy;
         }
     }
+    if (of->kind == K_LOOP)
+        copy_swapped(c, of);
+    for (uint32_t i = 0; i < n; i++)
+        if (in_group(c, values[i]) && c->uses[values[i]->id] == 1)
+            c->into[values[i]->id] = names[i];
+    flush(c);
     for (uint32_t i = 0; i < n; i++) {
-        if (values[i]->type.lanes == 1)
+        const KInst *v = values[i];
+        bool same = v->kind == K_CARRY && v->of == of && v->i == i;
+        if (v->type.lanes == 1 || c->into[v->id] || same)
             continue;
-        open_lanes(c, values[i]->type.lanes, false);
-        line(c, "%s[l] = %s;", names[i], lane_of(c, values[i], "l").text);
+        open_lanes(c, v->type.lanes, false);
+        line(c, "%s[l] = %s;", names[i], lane_of(c, v, "l").text);
         close_lanes(c, false);
     }
     for (uint32_t i = 0; i < n; i++)
         if (values[i]->type.lanes == 1 && strcmp(text[i], names[i]) != 0)
             line(c, "%s = %s;", names[i], text[i]);
-}
-
-/* A carried vector that becomes another carried vector must be read before it is overwritten. */
-static void copy_swapped(Cuda *c, const KInst *loop)
-{
-    for (uint32_t i = 0; i < loop->n_yield; i++) {
-        const KInst *v = loop->yield[i];
-        if (v->kind != K_CARRY || v->of != loop || v->i == i || v->type.lanes == 1)
-            continue;
-        c->array[v->id] = declare_variable(c, v, v, arena_printf(c->arena, "next_%s", loop->name ? loop->name : "v"));
-    }
 }
 
 static void print_loop(Names *x, const KInst *n)
@@ -724,9 +767,7 @@ static void print_loop(Names *x, const KInst *n)
     line(c, "for (%s %s = %s; %s < %s; %s) {", index_type(c), var, lo.text, var, cuda_in(c->arena, hi, PREC_SHIFT), step);
     c->depth++;
     print_block(x, &n->body);
-    flush(c);
-    copy_swapped(c, n);
-    assign(c, names, n->yield, n->n_yield);
+    assign(c, n, n->yield);
     c->depth--;
     line(c, "}");
     end_scope(c, scope);
@@ -744,14 +785,14 @@ static void print_if(Names *x, const KInst *n)
     line(c, "if (%s) {", cond.text);
     c->depth++;
     print_block(x, &n->body);
-    assign(c, names, n->yield, n->n_yield);
+    assign(c, n, n->yield);
     c->depth--;
     end_scope(c, scope);
     if (n->other.n || n->n_yield) {
         line(c, "} else {");
         c->depth++;
         print_block(x, &n->other);
-        assign(c, names, n->yield_other, n->n_yield);
+        assign(c, n, n->yield_other);
         c->depth--;
         end_scope(c, scope);
     }
@@ -826,7 +867,8 @@ static void print_inst(Names *x, const KInst *n)
     case K_SHUFFLE_XOR:                print_shuffle(c, n); return;
     case K_BIND: {
         const char *name = unique(c, n->var->name);
-        line(c, "const %s %s = %s;", index_type(c), name, scalar(c, n->args[0]).text);
+        line(c, "const %s %s = %s;", index_type(c), name,
+             cuda_cast(c->arena, scalar(c, n->args[0]), n->args[0]->type.dtype, c->wide ? DT_I64 : DT_I32).text);
         name_dim(c, n->var, name);
         return;
     }
@@ -840,13 +882,13 @@ static void print_inst(Names *x, const KInst *n)
     }
 }
 
+/* Leaves what is held back at the end to the caller: see assign. */
 static void print_block(Names *x, const KBlock *b)
 {
     const KBlock *outer = x->c->block;
     x->c->block = b;
     for (uint32_t i = 0; i < b->n; i++)
         print_inst(x, b->data[i]);
-    flush(x->c);
     x->c->block = outer;
 }
 
@@ -940,6 +982,7 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     uint32_t n = k->n_ids + 1;
     c.expr = arena_new_array(a, Expr, n);
     c.array = arena_new_array(a, const char *, n);
+    c.into = arena_new_array(a, const char *, n);
     c.hint = arena_new_array(a, const char *, n);
     c.uses = arena_new_array(a, uint32_t, n);
     c.lane_uses = arena_new_array(a, uint32_t, n);
@@ -955,6 +998,7 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     print_shared(&c, x.shared);
     print_positions(&c);
     print_block(&x, &k->body);
+    flush(&c);
     strbuf_add(out, "}\n");
 }
 

@@ -213,14 +213,23 @@ static const char *narrow_text(Arena *a, DType t, const char *x)
     return t == DT_BF16 || t == DT_F16 ? arena_printf(a, "%s_bits(%s)", dtype_name(t), x) : x;
 }
 
-static const char *read_text(Arena *a, AccessMode mode, const char *p)
+/* p[at] through the given path; at is "0", a number or a name. */
+static const char *element_text(Arena *a, AccessMode mode, const char *p, const char *at)
 {
-    return mode == MODE_READONLY ? arena_printf(a, "__ldg(%s)", p)
-         : mode == MODE_STREAM ? arena_printf(a, "__ldcs(%s)", p) : arena_printf(a, "*%s", p);
+    bool first = strcmp(at, "0") == 0;
+    if (mode == MODE_PLAIN)
+        return first ? arena_printf(a, "*%s", p) : arena_printf(a, "%s[%s]", p, at);
+    return first ? p : arena_printf(a, "%s + %s", p, at);
 }
-static const char *write_text(Arena *a, AccessMode mode, const char *p, const char *x)
+static const char *read_text(Arena *a, AccessMode mode, const char *p, const char *at)
 {
-    return mode == MODE_STREAM ? arena_printf(a, "__stcs(%s, %s)", p, x) : arena_printf(a, "*%s = %s", p, x);
+    const char *x = element_text(a, mode, p, at);
+    return mode == MODE_PLAIN ? x : arena_printf(a, "__ld%s(%s)", mode == MODE_READONLY ? "g" : "cs", x);
+}
+static const char *write_text(Arena *a, AccessMode mode, const char *p, const char *at, const char *v)
+{
+    const char *x = element_text(a, mode, p, at);
+    return mode == MODE_PLAIN ? arena_printf(a, "%s = %s", x, v) : arena_printf(a, "__stcs(%s, %s)", x, v);
 }
 
 static void scalar_access(Arena *a, StrBuf *b, const char *name, const AccessHelper *h)
@@ -228,20 +237,20 @@ static void scalar_access(Arena *a, StrBuf *b, const char *name, const AccessHel
     const char *reg = cuda_register_type(h->t), *mem = cuda_memory_type(h->t);
     if (h->store)
         strbuf_printf(b, DEVICE "void %s(%s *p, %s x) { %s; }\n", name, mem, reg,
-                      write_text(a, h->mode, "p", narrow_text(a, h->t, "x")));
+                      write_text(a, h->mode, "p", "0", narrow_text(a, h->t, "x")));
     else
         strbuf_printf(b, DEVICE "%s %s(const %s *p) { return %s; }\n", reg, name, mem,
-                      widen_text(a, h->t, read_text(a, h->mode, "p")));
+                      widen_text(a, h->t, read_text(a, h->mode, "p", "0")));
 }
 
 static void narrow_access(Arena *a, StrBuf *b, const AccessHelper *h)
 {
     if (h->store)
         strbuf_printf(b, "    #pragma unroll\n    for (int l = 0; l < %u; l++)\n        %s;\n", h->lanes,
-                      write_text(a, h->mode, "(p + l)", narrow_text(a, h->t, "v[l]")));
+                      write_text(a, h->mode, "p", "l", narrow_text(a, h->t, "v[l]")));
     else
         strbuf_printf(b, "    #pragma unroll\n    for (int l = 0; l < %u; l++)\n        v[l] = %s;\n", h->lanes,
-                      widen_text(a, h->t, read_text(a, h->mode, "(p + l)")));
+                      widen_text(a, h->t, read_text(a, h->mode, "p", "l")));
 }
 
 static void wide_access(Arena *a, StrBuf *b, const AccessHelper *h, uint32_t piece)
@@ -255,15 +264,15 @@ static void wide_access(Arena *a, StrBuf *b, const AccessHelper *h, uint32_t pie
     if (h->store)
         strbuf_printf(b, "    #pragma unroll\n    for (int i = 0; i < %u; i++)\n        w[i] = %s;\n", words, pack_text(h->t));
     for (uint32_t i = 0; i < words / each; i++) {
-        char *at = i ? arena_printf(a, "(q + %u)", i) : "q";
+        char *at = arena_printf(a, "%u", i);
         if (h->store) {
             StrBuf v = strbuf_new(a);
             strbuf_printf(&v, each == 1 ? "w[%u]" : each == 2 ? "make_uint2(w[%u], w[%u])" : "make_uint4(w[%u], w[%u], w[%u], w[%u])",
                           i * each, i * each + 1, i * each + 2, i * each + 3);
-            strbuf_printf(b, "    %s;\n", write_text(a, h->mode, at, v.text));
+            strbuf_printf(b, "    %s;\n", write_text(a, h->mode, "q", at, v.text));
             continue;
         }
-        strbuf_printf(b, "    const %s u%u = %s;\n   ", words_text[piece], i, read_text(a, h->mode, at));
+        strbuf_printf(b, "    const %s u%u = %s;\n   ", words_text[piece], i, read_text(a, h->mode, "q", at));
         for (uint32_t j = 0; j < each; j++)
             strbuf_printf(b, " w[%u] = u%u%s;", i * each + j, i, f[j]);
         strbuf_char(b, '\n');

@@ -1,5 +1,6 @@
 /* codegen/emit/cuda_ops.c — CUDA C of single operations: one template an op, with as few parentheses as C++ needs.
- * In a template $a, $b, $c are operands, @ is `f` for fp32 and nothing for fp64, $T the type and $U its unsigned twin. */
+ * In a template $a, $b, $c are operands, @ is `f` for fp32 and nothing for fp64, $T the type. Integers wrap in practice: C leaves
+ * the overflow of signed sums undefined, but nothing is known of the operands that a compiler could use. */
 #include "codegen/emit/cuda_text.h"
 
 #include <stdlib.h>
@@ -28,11 +29,6 @@ const char *cuda_register_type(DType t)
 const char *cuda_memory_type(DType t)
 {
     return t == DT_BF16 ? "bf16" : t == DT_F16 ? "f16" : t == DT_BOOL ? "unsigned char" : cuda_register_type(t);
-}
-
-static const char *unsigned_type(DType t)
-{
-    return t == DT_I64 ? "unsigned long long" : t == DT_I32 ? "unsigned" : "unsigned char";
 }
 
 /* ---- literals ----------------------------------------------------------------------------------------------------------- */
@@ -79,7 +75,7 @@ typedef struct { const char *on_float; Prec float_prec; const char *on_integer; 
 
 static const CudaOp rows[OP_COUNT] = {
     [OP_ABS]   = {"fabs@($a)", PREC_PRIMARY, "int_abs($a)", PREC_PRIMARY},
-    [OP_NEG]   = {"-$a", PREC_UNARY, "($T)(0 - ($U)$a)", PREC_UNARY},
+    [OP_NEG]   = {"-$a", PREC_UNARY, "-$a", PREC_UNARY},
     [OP_SIGN]  = {"sign_of($a)", PREC_PRIMARY, "($T)(($a > 0) - ($a < 0))", PREC_UNARY},
     [OP_CEIL]  = {"ceil@($a)", PREC_PRIMARY, "$a", PREC_PRIMARY},
     [OP_FLOOR] = {"floor@($a)", PREC_PRIMARY, "$a", PREC_PRIMARY},
@@ -98,9 +94,9 @@ static const CudaOp rows[OP_COUNT] = {
     [OP_ISINF] = {"is_inf($a)", PREC_PRIMARY, "false", PREC_PRIMARY},
     [OP_NOT]     = BOTH("!$a", PREC_UNARY),
     [OP_BIT_NOT] = INT("($T)~$a", PREC_UNARY),
-    [OP_ADD] = {"$a + $b", PREC_ADD, "($T)(($U)$a + ($U)$b)", PREC_UNARY},
-    [OP_SUB] = {"$a - $b", PREC_ADD, "($T)(($U)$a - ($U)$b)", PREC_UNARY},
-    [OP_MUL] = {"$a * $b", PREC_MUL, "($T)(($U)$a * ($U)$b)", PREC_UNARY},
+    [OP_ADD] = {"$a + $b", PREC_ADD, "$a + $b", PREC_ADD},
+    [OP_SUB] = {"$a - $b", PREC_ADD, "$a - $b", PREC_ADD},
+    [OP_MUL] = {"$a * $b", PREC_MUL, "$a * $b", PREC_MUL},
     [OP_DIV] = {"$a / $b", PREC_MUL, "int_div<$T>($a, $b)", PREC_PRIMARY},
     [OP_POW]       = {"pow@($a, $b)", PREC_PRIMARY, "int_pow<$T>($a, $b)", PREC_PRIMARY},
     [OP_FMOD]      = {"fmod@($a, $b)", PREC_PRIMARY, "int_fmod<$T>($a, $b)", PREC_PRIMARY},
@@ -164,8 +160,9 @@ static Expr expand(Arena *a, const char *templ, Prec prec, DType t, const Expr *
             strbuf_add(&b, t == DT_F64 ? "" : "f");
         } else if (*s != '$') {
             strbuf_char(&b, *s);
-        } else if (s[1] == 'T' || s[1] == 'U') {
-            strbuf_add(&b, *++s == 'T' ? cuda_register_type(t) : unsigned_type(t));
+        } else if (s[1] == 'T') {
+            strbuf_add(&b, cuda_register_type(t));
+            s++;
         } else {
             const Expr *e = &args[prec == PREC_MUL && s[1] == 'b' && !strstr(templ, "$a") ? 0 : s[1] - 'a'];
             add_operand(a, &b, *e, operand_limit(templ, s, prec, s[1] - 'a'));
@@ -182,19 +179,22 @@ static Expr rounded(Arena *a, Expr e, DType t)
     return (Expr){arena_printf(a, "round_%s(%s)", dtype_name(t), e.text), PREC_PRIMARY};
 }
 
+static Expr c_cast(Arena *a, const char *type, Expr e)
+{
+    return (Expr){arena_printf(a, "(%s)%s", type, cuda_in(a, e, PREC_UNARY)), PREC_UNARY};
+}
+
 Expr cuda_op(Arena *a, Op op, DType operand, DType result, const Expr *args)
 {
     const CudaOp *row = operand == DT_BOOL && bool_rows[op].on_integer ? &bool_rows[op] : &rows[op];
     const char *templ = dtype_is_float(operand) ? row->on_float : row->on_integer;
     pawl_assert(templ, "no CUDA C of %s on %s", op_name(op), dtype_name(operand));
     Expr e = expand(a, templ, dtype_is_float(operand) ? row->float_prec : row->integer_prec, operand, args);
+    bool wraps = op == OP_ADD || op == OP_SUB || op == OP_MUL || op == OP_NEG;
+    if (wraps && (operand == DT_I8 || operand == DT_U8))              /* C computes it as int */
+        return c_cast(a, cuda_register_type(operand), (Expr){arena_printf(a, "(%s)", e.text), PREC_PRIMARY});
     bool exact = op == OP_WHERE || op == OP_NEG || op == OP_ABS || op == OP_MAXIMUM || op == OP_MINIMUM || op == OP_SIGN;
     return exact ? e : rounded(a, e, result);
-}
-
-static Expr c_cast(Arena *a, const char *type, Expr e)
-{
-    return (Expr){arena_printf(a, "(%s)%s", type, cuda_in(a, e, PREC_UNARY)), PREC_UNARY};
 }
 
 Expr cuda_cast(Arena *a, Expr e, DType from, DType to)
