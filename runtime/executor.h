@@ -1,5 +1,6 @@
 /* runtime/executor.h — what every executor of plans offers. Three of them: cpu, cuda, sim. */
 #pragma once
+#include "runtime/host_code.h"
 #include "runtime/package.h"
 #include "runtime/pawl.h"
 
@@ -39,23 +40,6 @@ typedef struct ExecutorOps {
 } ExecutorOps;
 
 extern const ExecutorOps executor_cpu, executor_cuda;
-
-/* The compiler's library may register a loader for fresh host objects (LLVM ORC); without one the small ELF loader serves. */
-typedef struct HostCode HostCode;
-typedef struct HostLoader {
-    HostCode *(*load)(Arena *a, Diags *d, const void *object, size_t len);
-    HostKernel *(*find)(HostCode *c, const char *symbol);
-    void (*unload)(HostCode *c);
-} HostLoader;
-extern const HostLoader host_loader_elf;
-void host_loader_set(const HostLoader *l);         /* before the first session; process-wide, so only the CLI calls it */
-/* The only functions that generated host code may import (libm and libmvec by name); NULL when not in the table. */
-void *host_import(const char *symbol);
-
-/* Weights made from several parameters (PlanWeight.recipe) are made again when those are reloaded. The runtime knows `concat` of
- * parameters; the compiler's library may register its evaluator for the rest. Process-wide, set before the first session. */
-typedef bool RecipeFold(Arena *a, Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out);
-void recipe_fold_set(RecipeFold *fold);
 
 /* ---- CUDA, loaded at run time (cuda/driver.c) ------------------------------------------------------------------------ */
 typedef struct CudaDevice {

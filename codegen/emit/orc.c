@@ -1,8 +1,8 @@
 /* codegen/emit/orc.c — runs fresh host objects through LLVM's ORC. The object may import nothing but what
- * runtime/executor.h's host_import knows: names are looked up there before ORC sees the object, and nowhere else. */
+ * runtime/host_code.h's host_import knows: names are looked up there before ORC sees the object, and nowhere else. */
 #include "codegen/emit/emit.h"
 #include "codegen/emit/llvm_common.h"
-#include "runtime/executor.h"
+#include "runtime/host_code.h"
 
 #include <elf.h>
 #include <llvm-c/LLJIT.h>

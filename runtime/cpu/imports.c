@@ -4,7 +4,7 @@
  * one 'v' an argument) and come from libmvec, loaded at run time; where it is missing (another libc, an old glibc), loops over
  * the scalar functions stand in. Conversions are those that compilers call for half and bfloat16. */
 #include "base/dtype.h"
-#include "runtime/executor.h"
+#include "runtime/host_code.h"
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  *
  * Sources: System V ABI, AMD64 supplement 1.0 (relocations); gABI chapter 4 (object files). */
 #include "base/vec.h"
-#include "runtime/executor.h"
+#include "runtime/host_code.h"
 #include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
