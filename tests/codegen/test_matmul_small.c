@@ -1,0 +1,61 @@
+/* Products of few rows on the tensor cores, their kernels interpreted (simulate.h): every index, mask and fragment against the evaluator. */
+#include "tests/codegen/simulate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static int failed_over_schedules(const char *text, uint32_t schedules)
+{
+    int failed = 0;
+    for (uint32_t i = 0; i < schedules; i++) {
+        SimulateOptions o = {.arch = i % 2 ? "sm_80" : "sm_90a", .kind = "smallm", .schedule = i, .library = true};
+        failed += !simulate_graph(text, &o, 11 + i);
+    }
+    return failed;
+}
+
+static void rows_and_depths(void **state)
+{
+    static const int shapes[][3] = {{1, 16, 64}, {8, 32, 512}, {3, 17, 8}, {16, 48, 1024}, {9, 31, 328}, {5, 1, 2056}, {8, 33, 4096}, {13, 70, 40}};
+    int failed = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        char text[256];
+        const char *t = i % 2 ? "f16" : "bf16";
+        snprintf(text, sizeof text, "graph linear { input %%x : %s[%d, %d]\n input %%w : %s[%d, %d]\n %%y = linear(%%x, %%w)\n return %%y }", t,
+                 shapes[i][0], shapes[i][2], t, shapes[i][1], shapes[i][2]);
+        failed += failed_over_schedules(text, i < 2 ? 14 : 5);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static const char *const graphs[] = {
+    "graph bias { input %x : bf16[2, 3, 64]\n input %w : bf16[48, 64]\n input %b : bf16[48]\n %y = gelu(linear(%x, %w, %b))\n return %y }",
+    "graph residual { input %x : f16[4, 1, 96]\n input %w : f16[40, 96]\n input %r : f16[4, 1, 40]\n %h = add(%r, linear(%x, %w))\n"
+    " %z = relu(%h)\n return %h, %z }",
+    "graph swiglu { input %x : bf16[8, 1, 64]\n input %g : bf16[32, 64]\n input %u : bf16[32, 64]\n"
+    " %y = mul(silu(linear(%x, %g)), linear(%x, %u))\n return %y }",
+    "graph batched { input %a : bf16[2, 3, 7, 32]\n input %b : bf16[2, 3, 21, 32]\n %y = mul(matmul(%a, %b, trans_b=1), 0.5)\n return %y }",
+    "graph shared { input %a : bf16[4, 7, 32]\n input %b : bf16[1, 21, 32]\n %y = matmul(%a, %b, trans_b=1)\n return %y }",
+    "graph views { input %x : bf16[4, 3, 2, 16]\n input %w : bf16[96, 20]\n %q = slice(%x, axis=1, start=1, size=1)\n"
+    " %v = permute(reshape(%w, shape=[20, 96]), perm=[1, 0])\n %y = matmul(reshape(%q, shape=[4, 32]), slice(%v, axis=0, start=32, size=32))\n return %y }",
+    "graph turned { input %x : bf16[64, 5]\n input %w : bf16[24, 64]\n %y = matmul(permute(%x, perm=[1, 0]), %w, trans_b=1)\n return %y }",
+};
+
+static void epilogues_and_views(void **state)
+{
+    int failed = 0;
+    (void)state;
+    for (size_t i = 0; i < 6; i++)
+        failed += failed_over_schedules(graphs[i], 5);
+    assert_int_equal(failed, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_and_depths), cmocka_unit_test(epilogues_and_views)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
