@@ -128,7 +128,7 @@ static void check_rms(Verdict *v, const Sums *s, ClassRule rule)
     v->bias = s->bias / n;
     v->baseline_rms = sqrt(s->baseline / n);
     double allowed = rule.m * fmax(v->baseline_rms, rule.u * sqrt(s->scale / n)) + sqrt(s->ulp / n) / sqrt(n);
-    v->rms_ratio = v->rms / allowed;
+    v->rms_ratio = v->rms > 0 ? v->rms / allowed : 0;      /* the squares of f64's smallest ulps are 0 */
 }
 
 Verdict accept_output(NumClass c, double approx, DType out, const void *y, const int64_t *flat, size_t n, int64_t row,
