@@ -213,7 +213,7 @@ static uint32_t *read_indices(Reader *r, const At *o, const char *key, uint32_t 
         At at = element(&list, i);
         int64_t v = json_is_integer(at.v) ? json_integer_value(at.v) : -1;
         if (v < 0 || v >= count)
-            refuse(r, &at, "expected the number of a %s, below %u", what, count);
+            refuse(r, &at, "expected the number of %s, below %u", what, count);
         else
             out[i] = (uint32_t)v;
     }
@@ -386,7 +386,7 @@ static void read_launch(Reader *r, const At *at, const Plan *p, PlanStep *s)
         At e = element(&grid, i);
         s->grid[i] = i < n ? dim_at(r, &e) : dim_const(r->cx->dims, 1);
     }
-    s->buffers = read_indices(r, at, "buffers", k->n_buffers, k->n_buffers, p->buffers.n, "buffer", &n);
+    s->buffers = read_indices(r, at, "buffers", k->n_buffers, k->n_buffers, p->buffers.n, "a buffer", &n);
     s->scalars = arena_new_array(r->a, Dim, k->n_scalars + 1);
     n = read_list(r, &scalars, k->n_scalars, k->n_scalars);
     for (uint32_t i = 0; i < n; i++) {
@@ -418,7 +418,7 @@ static void read_steps(Reader *r, const At *root, Plan *p)
             s.bytes = read_dim(r, &at, "bytes", true);
             break;
         }
-        s.deps = read_indices(r, &at, "deps", 0, i, i, "earlier step", &s.n_deps);
+        s.deps = read_indices(r, &at, "deps", 0, i, i, "an earlier step", &s.n_deps);
         s.bytes_read = read_dim(r, &at, "bytes_read", false);
         s.bytes_written = read_dim(r, &at, "bytes_written", false);
         s.flops = read_dim(r, &at, "flops", false);
