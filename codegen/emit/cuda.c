@@ -299,8 +299,8 @@ static Expr pure_expr(Cuda *c, const KInst *n, const char *l)
         return (Expr){arena_printf(c->arena, "%s < %s", cuda_in(c->arena, a, PREC_LESS), cuda_in(c->arena, b, PREC_SHIFT)), PREC_LESS};
     }
     case K_LANE:  return lane_of(c, n->args[0], arena_printf(c->arena, "%lld", (long long)n->i));
-    case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE: case K_SHUFFLE_XOR: case K_BIND:
-    case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
+    case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE:
+    case K_SHUFFLE_XOR: case K_BIND: case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
         break;
     }
     pawl_assert(false, "not a pure instruction");

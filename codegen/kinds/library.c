@@ -1,8 +1,7 @@
 /* codegen/kinds/library.c — a matrix product by cuBLASLt, with the epilogues that it has: bias, relu, tanh-gelu, residual.
  *
  * Schedule: algorithm (rank in the library's own list of heuristics for this problem). */
-#include "codegen/group.h"
-#include "codegen/kind.h"
+#include "codegen/kinds/product.h"
 
 enum { ALGORITHMS = 16 };
 
@@ -10,12 +9,14 @@ static bool accepts(const KindProblem *p, const char **why_not)
 {
     const Node *n = p->g->matmul;
     LibraryEpilogue e;
+    MatrixView v;
     if (!n || p->m->target != TARGET_CUDA || !p->o->use_library) {
         *why_not = n ? "no matrix library on this target" : "not a matrix product";
         return false;
     }
     DType t = n->in[0]->type.dtype;
-    if (!dtype_is_float(t) || n->in[1]->type.dtype != t || !library_epilogue(p->cx, p->g, &e)) {
+    if (!dtype_is_float(t) || n->in[1]->type.dtype != t || !library_epilogue(p->cx, p->g, &e) ||
+        !product_view(p->cx, n, 0, &v) || !product_view(p->cx, n, 1, &v)) {
         *why_not = "the library has no such product";
         return false;
     }
@@ -47,24 +48,13 @@ static double cost(const KindProblem *p, const Schedule *s)
     return (arithmetic > memory ? arithmetic : memory) + 2e-6 + p->m->launch_seconds;
 }
 
-/* An operand that is no strided matrix was materialised: dense. */
-static MatrixView dense_view(DimPool *p, Node *x)
-{
-    uint32_t r = node_rank(x);
-    Dim one = dim_product(p, x->type.shape.d, r - 2), matrix = dim_mul(p, x->type.shape.d[r - 1], x->type.shape.d[r - 2]);
-    return (MatrixView){.base = x, .offset = dim_const(p, 0), .ld = x->type.shape.d[r - 1],
-                        .stride_batch = dim_is(one, 1) ? dim_const(p, 0) : matrix};
-}
-
 static bool call(const KindProblem *p, const Schedule *s, PlanMatmul *out, uint32_t (*buffer_of)(void *arg, const Node *n), void *arg)
 {
     DimPool *d = p->cx->dims;
     const Node *n = p->g->matmul;
     MatrixView a, b;
-    if (!matmul_operand_view(p->cx, n, 0, &a))
-        a = dense_view(d, n->in[0]);
-    if (!matmul_operand_view(p->cx, n, 1, &b))
-        b = dense_view(d, n->in[1]);
+    bool known = product_view(p->cx, n, 0, &a) && product_view(p->cx, n, 1, &b);
+    pawl_assert(known, "the operands were accepted before");
     LibraryEpilogue e;
     pawl_assert(library_epilogue(p->cx, p->g, &e), "the epilogue was accepted before");
     Dim m, nn, k, batch, zero = dim_const(d, 0);

@@ -6,21 +6,9 @@
  * GPU: 64 x 64 tiles through shared memory, 4 x 4 results a thread.
  *
  * Schedule: mb, nb (tile), mr, nr (register tile; nr in vectors for `outer`), dot. */
-#include "codegen/group.h"
-#include "codegen/kind.h"
+#include "codegen/kinds/product.h"
 
 enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
-
-typedef struct {
-    KindBuild *b;
-    Kernel *k;
-    DimPool *p;
-    const Node *n;
-    DType t;                                   /* accumulator */
-    Dim m, nn, depth, batch;
-    Dim at_batch, row0, col0;                  /* this block's tile */
-    int64_t mb, nb, mr, nr;
-} Product;
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
@@ -28,14 +16,6 @@ static bool accepts(const KindProblem *p, const char **why_not)
         return true;
     *why_not = "not a matrix product";
     return false;
-}
-
-static bool contiguous_k(const KindProblem *p)
-{
-    MatrixView a, b;
-    const Node *n = p->g->matmul;
-    bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
-    return matmul_operand_view(p->cx, n, 0, &a) && matmul_operand_view(p->cx, n, 1, &b) && a.trans == ta && b.trans != tb;
 }
 
 static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t mb, int64_t nb, int64_t mr, int64_t nr, int64_t dot)
@@ -60,7 +40,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     }
     Dim m, nn, k, batch;
     matmul_extents(p->cx->dims, p->g->matmul, &m, &nn, &k, &batch);
-    bool dot = contiguous_k(p), few = dim_typical(m) <= 8;
+    bool dot = product_contiguous_k(p->cx, p->g->matmul, 0) && product_contiguous_k(p->cx, p->g->matmul, 1), few = dim_typical(m) <= 8;
     if (dot) {
         add(out, &n, max, few ? 8 : 32, few ? 16 : 64, 4, 4, 1);
         add(out, &n, max, few ? 8 : 64, few ? 32 : 64, 4, 4, 1);
@@ -136,33 +116,6 @@ static KInst *operand(Product *x, uint32_t which, Dim row, Dim k, uint32_t lanes
         if (dim_is(s->d[i], 1))
             at.d[i] = dim_const(x->p, 0);
     return k_cast(x->k, k_splat(x->k, lower_value(x->b->l, o, &at, lanes), lanes), x->t);
-}
-
-/* Domain coordinates of element (row, col) of the product. */
-static void product_coords(Product *x, Dim row, Dim col, Dim *coords)
-{
-    const Shape *s = &x->n->type.shape;
-    uint32_t r = s->rank;
-    Shape lead = {.rank = r - 1};
-    memcpy(lead.d, s->d, sizeof(Dim) * (r - 1));
-    Dim flat = dim_is(x->batch, 1) ? row : dim_add(x->p, dim_mul(x->p, x->at_batch, x->m), row);
-    Index at = index_unflatten(x->p, &lead, flat);
-    memcpy(coords, at.d, sizeof(Dim) * (r - 1));
-    coords[r - 1] = col;
-}
-
-/* The group's outputs at (row, col…) where the product is `value`. */
-static void finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask)
-{
-    Dim coords[MAX_RANK];
-    Index at = {0};
-    product_coords(x, row, col, coords);
-    memcpy(at.d, coords, sizeof(Dim) * node_rank(x->n));
-    for (uint32_t i = 0; i < node_rank(x->n); i++)
-        if (dim_is(x->n->type.shape.d[i], 1))
-            coords[i] = at.d[i] = dim_const(x->p, 0);
-    lower_know(x->b->l, x->n, &at, value);
-    store_outputs_at(x->b, coords, lanes, mask);
 }
 
 /* ---- host -------------------------------------------------------------------------------------------------------------------- */
@@ -278,7 +231,7 @@ static void host_epilogue(Product *x, uint32_t tile)
     Dim lane = dim_add(p, cols->var, kernel_lane(p, LANES)), col = dim_add(p, x->col0, lane);
     KInst *in = lower_below(x->b->l, col, x->nn, LANES), *mask = in->kind == K_CONST && in->i ? NULL : in;
     KInst *v = k_shared_load(k, tile, dim_add(p, dim_mul_const(p, rows->var, x->nb), lane), LANES);
-    finish_at(x, dim_add(p, x->row0, rows->var), col, v, LANES, mask);
+    product_finish_at(x, dim_add(p, x->row0, rows->var), col, v, LANES, mask);
     k_loop_end(k, cols, NULL);
     lower_scope_end(x->b->l);
     k_loop_end(k, rows, NULL);
@@ -337,20 +290,19 @@ static void gpu_tile(Product *x)
         Dim row = dim_add(p, x->row0, dim_add_const(p, dim_mul_const(p, ty, 4), i / 4));
         Dim col = dim_add(p, x->col0, dim_add_const(p, tx, 16 * (i % 4)));
         KInst *mask = k_op2(k, OP_AND, k_test(k, row, x->m, 1), k_test(k, col, x->nn, 1));
-        finish_at(x, row, col, k_result(k, loop, i), 1, mask);
+        product_finish_at(x, row, col, k_result(k, loop, i), 1, mask);
     }
 }
 
 static bool build(KindBuild *b)
 {
     DimPool *p = b->k->cx->dims;
-    Product x = {.b = b, .k = b->k, .p = p, .n = b->problem.g->matmul, .mb = schedule_get(b->s, "mb", 1), .nb = schedule_get(b->s, "nb", 1),
-                 .mr = schedule_get(b->s, "mr", 1), .nr = schedule_get(b->s, "nr", 1)};
+    Product x = product_new(b);
+    x.mb = schedule_get(b->s, "mb", 1), x.nb = schedule_get(b->s, "nb", 1);
+    x.mr = schedule_get(b->s, "mr", 1), x.nr = schedule_get(b->s, "nr", 1);
     bool dot = schedule_get(b->s, "dot", 0) != 0;
     if (x.mr * x.nr > 64 || x.mr < 1 || x.nr < 1 || x.nr > 8 || x.mb % x.mr || x.nb % (dot ? x.nr : x.nr * LANES) || x.nb % LANES)
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
-    x.t = compute_type(x.n->type.dtype);
-    matmul_extents(p, x.n, &x.m, &x.nn, &x.depth, &x.batch);
     Dim tm = tiles(p, x.m, x.mb), tn = tiles(p, x.nn, x.nb), per_batch = dim_mul(p, tm, tn);
     x.at_batch = dim_floordiv(p, b->block, per_batch);
     Dim tile = dim_mod(p, b->block, per_batch);

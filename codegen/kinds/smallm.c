@@ -11,7 +11,8 @@
  * Schedule: warps (a block), tiles (row tiles a block), flight (steps in flight a warp). */
 #include "codegen/kinds/product.h"
 
-enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, CHAINS = 2 };
+enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, CHAINS = 2,
+       REGISTERS = 112 /* of 128 a thread, for loads and sums */ };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
@@ -37,15 +38,24 @@ static Dim row_tiles(const KindProblem *p, int64_t tiles)
     return dim_mul(d, batch, dim_ceildiv(d, n, dim_const(d, tiles * TILE)));
 }
 
+static int64_t sets_of(const KindProblem *p)
+{
+    Dim m, n, k, batch;
+    matmul_extents(p->cx->dims, p->g->matmul, &m, &n, &k, &batch);
+    return m->value > COLUMNS ? 2 : 1;
+}
+
+/* At most `flight` steps at a time: as many turns as that needs, all the same. */
 static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t warps, int64_t tiles, int64_t flight)
 {
-    int64_t share = (steps_of(p) + warps - 1) / warps;             /* steps a warp */
+    int64_t share = (steps_of(p) + warps - 1) / warps, sets = sets_of(p);
+    while (flight > 1 && flight * (8 * tiles + 4 * sets) + 4 * CHAINS * tiles * sets > REGISTERS)
+        flight--;
+    int64_t turns = (share + flight - 1) / flight;
     Schedule s = {.kind = "smallm"};
-    while (flight > 1 && flight >= 2 * share)
-        flight /= 2;
     schedule_set(&s, "warps", warps);
     schedule_set(&s, "tiles", tiles);
-    schedule_set(&s, "flight", flight);
+    schedule_set(&s, "flight", (share + turns - 1) / turns);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
@@ -53,26 +63,22 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
         out[(*n)++] = s;
 }
 
-/* The more blocks, the fewer warps each: about 16 warps a unit keep enough loads in flight. */
+/* All blocks should find room at once, and each unit ask for some 50 KB before it waits: few blocks take many warps. */
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
+    static const int8_t others[][3] = {{8, 1, 8}, {4, 1, 4}, {8, 1, 4}, {16, 1, 4}, {4, 1, 8}, {16, 1, 8}, {8, 2, 4}, {4, 2, 4}, {16, 1, 2},
+                                       {8, 2, 2}, {16, 2, 4}, {2, 1, 4}, {1, 1, 8}, {1, 1, 4}, {1, 2, 4}};
     uint32_t n = 0;
-    int64_t blocks = dim_typical(row_tiles(p, 1)), many = blocks >= 4 * p->m->units, few = blocks <= p->m->units;
-    int64_t first = few ? 16 : 8;
-    add(p, out, &n, max, first, 1, 4);
-    add(p, out, &n, max, first, 1, 8);
-    add(p, out, &n, max, few ? 8 : 16, 1, 4);
-    add(p, out, &n, max, many ? 4 : 8, 1, 8);
-    add(p, out, &n, max, 8, 2, 4);
-    add(p, out, &n, max, 4, 1, 4);
-    add(p, out, &n, max, 4, 1, 8);
-    add(p, out, &n, max, 16, 1, 2);
-    add(p, out, &n, max, 16, 2, 4);
-    add(p, out, &n, max, 8, 2, 2);
-    add(p, out, &n, max, 4, 2, 4);
-    add(p, out, &n, max, 2, 1, 4);
-    add(p, out, &n, max, 1, 1, 4);
-    add(p, out, &n, max, 1, 2, 4);
+    int64_t blocks = dim_typical(row_tiles(p, 1)), units = p->m->units;
+    if (blocks <= units)
+        add(p, out, &n, max, 16, 1, 8);
+    else if (blocks <= 2 * units)
+        add(p, out, &n, max, 8, 1, 8);
+    else if (blocks <= 3 * units)
+        add(p, out, &n, max, 8, 1, 4);
+    for (uint32_t i = blocks > 3 * units ? 1 : 0; i < sizeof others / sizeof *others; i++)
+        add(p, out, &n, max, others[i][0], others[i][1], others[i][2]);
+    add(p, out, &n, max, others[0][0], others[0][1], others[0][2]);
     return n;
 }
 

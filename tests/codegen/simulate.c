@@ -396,7 +396,7 @@ static uint32_t scratch(void *arg, const char *name, DType t, Dim count, bool ze
     return give_buffer(r, name, t, data, count->value, true);
 }
 
-static bool run_group(Context *cx, Group *g, const Schedule *sch, const CodegenOptions *o, Map *tensors)
+static bool run_group(Context *cx, Group *g, const Schedule *sch, const CodegenOptions *o, const SimulateOptions *so, Map *tensors)
 {
     const KernelKind *kind = kind_find(sch->kind);
     if (!kind->build)
@@ -421,7 +421,9 @@ static bool run_group(Context *cx, Group *g, const Schedule *sch, const CodegenO
     if (!kind->build(&kb))
         return false;
     kernel_collect_scalars(r.k);
-    return kernel_verify(r.k, cx->diags) && simulate_kernel(r.k, r.buffers.data, r.counts.data);
+    if (!kernel_verify(r.k, cx->diags))
+        return false;
+    return so->instead ? so->instead(r.k, so->arch, so->arg) : simulate_kernel(r.k, r.buffers.data, r.counts.data);
 }
 
 static bool check(Context *cx, const char *text, const SimulateOptions *so, uint64_t seed, StrBuf *used)
@@ -454,9 +456,11 @@ static bool check(Context *cx, const char *text, const SimulateOptions *so, uint
             schedule_print(used, s);
             strbuf_add(used, "\n");
         }
-        if (!s || !run_group(cx, gs->g[i], s, &o, tensors))
+        if (!s || !run_group(cx, gs->g[i], s, &o, so, tensors))
             return false;
     }
+    if (so->instead)
+        return found;
     for (uint32_t i = 0; i < g->outputs.n; i++)
         if (!(out[i] = map_get_ptr(tensors, g->outputs.data[i].node)))
             return false;

@@ -9,5 +9,10 @@ bool simulate_kernel(const Kernel *k, void *const *buffers, const int64_t *count
 /* Graph text (constant shapes; inputs only, no params) through grouping for `arch`, kernels and the interpreter, held against the
  * evaluator. Every group takes the schedule of this rank in its space (modulo its size); `kind`, where not NULL, must be among
  * the kinds used. The library is taken for absent unless `library`; then its groups are not run and the graph must not need them. */
-typedef struct { const char *arch, *kind; uint32_t schedule; bool library; } SimulateOptions;
+typedef struct {
+    const char *arch, *kind;
+    uint32_t schedule;
+    bool library;
+    bool (*instead)(Kernel *k, const char *arch, void *arg); void *arg;     /* called for every kernel, which then is not run */
+} SimulateOptions;
 bool simulate_graph(const char *text, const SimulateOptions *o, uint64_t seed);
