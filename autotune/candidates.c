@@ -6,6 +6,9 @@
 
 enum { LIBRARY_EXTRA = 8 };
 
+/* What the model thinks this many times slower than its best is not tried: it errs, but not by as much. */
+#define HOPELESS 5.0
+
 struct Worker {
     Context *cx;
     Task *task;
@@ -17,13 +20,16 @@ struct PlanHome { Context *cx; Task *task; Variant variant; };
 
 /* ---- schedules worth trying ------------------------------------------------------------------ */
 
-typedef struct { uint32_t rank; double cost; } RankedSchedule;
+typedef struct { uint32_t rank; double cost, class; } RankedSchedule;
+
+/* Predictions within some 15 % are equal: there the kind's own order counts. */
+static double cost_class(double cost) { return cost > 0 ? floor(log(cost) / log(1.15)) : -INFINITY; }
 
 static int by_cost(const void *a, const void *b)
 {
     const RankedSchedule *x = a, *y = b;
-    if (x->cost != y->cost)
-        return x->cost < y->cost ? -1 : 1;
+    if (x->class != y->class)
+        return x->class < y->class ? -1 : 1;
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
@@ -49,22 +55,25 @@ Schedule *pick_schedules(Context *cx, const Group *g, const CodegenOptions *o, u
     RankedSchedule *ranked = arena_new_array(a, RankedSchedule, total + 1);
     double worst = 0;
 
-    for (uint32_t i = 0; i < total; i++)
-        ranked[i] = (RankedSchedule){i, i == 0 ? -1 : group_cost(cx, g, &space[i], o)};
+    double best = INFINITY;
+    for (uint32_t i = 0; i < total; i++) {
+        double cost = group_cost(cx, g, &space[i], o);
+        ranked[i] = (RankedSchedule){i, cost, i == 0 ? -INFINITY : cost_class(cost)};
+        best = fmin(best, cost);
+    }
     if (total)
         qsort(ranked, total, sizeof *ranked, by_cost);     /* the default stays in front */
     for (uint32_t i = 0; i < total; i++) {
         const Schedule *s = &space[ranked[i].rank];
         bool from_library = s->kind && !strcmp(s->kind, "library");
         bool wanted = kept < max || (from_library && library < LIBRARY_EXTRA) || !kind_present(out, kept, s);
-        if (!wanted || kept >= max + LIBRARY_EXTRA)
+        if (!wanted || kept >= max + LIBRARY_EXTRA || (i > 0 && ranked[i].cost > HOPELESS * best))
             continue;
         library += from_library;
         worst = fmax(worst, ranked[i].cost);
         out[kept++] = *s;
     }
     *n = kept;
-    double best = kept ? group_cost(cx, g, &out[0], o) : 0;
     *uncertainty = kept < 2 ? 0 : fmin(3, fmax(1, best > 0 ? worst / best : 1));
     return out;
 }

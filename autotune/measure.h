@@ -11,6 +11,7 @@
 
 /* How the outcome of an item begins that took the device with it. */
 #define DEVICE_FAILED "device failed"
+#define NOT_REACHED   "not reached within the budget"
 
 typedef struct MeasureItem {
     Context *cx;                    /* the context that owns the plan; used by this thread during the session */
@@ -24,6 +25,7 @@ typedef struct MeasureOptions {
     const double *predicted;        /* seconds of each item, or NULL: sizes the first try */
     uint64_t seed;
     bool check;                     /* compare outputs with the incumbent's */
+    double give_up;                 /* on clock_seconds: items that have not run once by then are NOT_REACHED; 0: never */
 } MeasureOptions;
 
 typedef struct MeasureSession MeasureSession;

@@ -50,6 +50,7 @@ struct MeasureSession {
     uint32_t n_sets, next_set;
     bool flush;
     double enqueue;                     /* host seconds of one launch */
+    double usual;                       /* seconds of the incumbent's second call, waited for */
     Tensor **want;                      /* the incumbent's outputs of set 0, once known */
     bool *poisoned;                     /* item was checked with poisoned outputs */
     uint64_t random;
@@ -193,12 +194,12 @@ static bool make_sets(MeasureSession *s)
     lay_out(s);
     want = ceil(2 * cache / (double)s->stride) + 1;
     most = fmax(1, floor(m->timer_ops->max_bytes / (double)s->stride));
-    if (m->timer_ops->evict)
-        want = EVICTED_SETS;
+    if (m->timer_ops->evict && want > EVICTED_SETS)
+        most = fmin(most, EVICTED_SETS);
     else if (captures(s->shape))
         most = fmin(most, CAPTURED_SETS);
     s->n_sets = (uint32_t)fmin(want, most);
-    s->flush = m->timer_ops->evict || weight_bytes(s->shape) > cache / 32 || s->n_sets < want;
+    s->flush = weight_bytes(s->shape) > cache / 32 || s->n_sets < want;
     if (s->flush && !m->timer_ops->evict)
         s->n_sets = s->n_sets < 2 ? 1 : 2;
 
@@ -291,24 +292,39 @@ static bool synchronize(MeasureSession *s, Diags *d)
     return s->m->ops->synchronize(s->m->v, s->m->timer_ops->stream(s->m->timer), d);
 }
 
-/* Loads what loads lazily (a captured graph for each set, where there are such), and sees how long the host takes for a call. */
+/* A candidate that is hopeless is not timed: some would take a second a call. Lazy loading is forgiven. */
+static bool hopeless(const MeasureSession *s, double seconds)
+{
+    return s->usual > 0 && seconds > 20 * s->usual + 0.020;
+}
+
+/* Loads what loads lazily (a captured graph for each set, where there are such), and sees how long a call takes, and how long it takes
+ * the host to enqueue it. */
 static bool first_calls(MeasureSession *s, uint32_t item)
 {
     MeasureItem *it = &s->items[item];
     uint32_t calls = captures(it->plan) ? s->n_sets + 1 : 2;
-    double last = 0;
+    double enqueued = 0, whole = 0;
 
     for (uint32_t k = 0; k < calls; k++) {
         double start = clock_seconds();
         if (!call_once(s, item, next_set(s)))
             return false;
-        last = clock_seconds() - start;
-        if (k + 2 >= calls && !synchronize(s, it->cx->diags)) {
+        enqueued = clock_seconds() - start;
+        if (!synchronize(s, it->cx->diags)) {
             it->outcome = outcome_from(s, it->cx, DEVICE_FAILED);
             return false;
         }
+        whole = clock_seconds() - start;
+        if (item > 0 && hopeless(s, whole)) {
+            it->outcome = arena_printf(it->cx->arena, "too slow: %.0f ms where the incumbent takes %.1f ms", 1e3 * whole,
+                                       1e3 * s->usual);
+            return false;
+        }
     }
-    s->enqueue = fmax(s->enqueue, fmin(last, 1e-3));
+    if (item == 0)
+        s->usual = whole;
+    s->enqueue = fmax(s->enqueue, fmin(enqueued, 1e-3));
     return true;
 }
 
@@ -334,6 +350,10 @@ static bool warm_up(MeasureSession *s)
         s->calls[i] = 1;
         if (s->items[i].outcome)
             continue;
+        if (i > 0 && s->o.give_up > 0 && clock_seconds() > s->o.give_up) {
+            s->items[i].outcome = NOT_REACHED;
+            continue;
+        }
         if (!first_calls(s, i)) {
             if (!device_lives(s, i))
                 return false;

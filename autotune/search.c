@@ -172,6 +172,8 @@ static void count(Contest *k, SearchResult *out)
 {
     for (uint32_t i = 0; i < k->n; i++) {
         out->tried += k->c[i].samples.n > 0;
+        if (k->c[i].rejected && !strcmp(k->c[i].rejected, NOT_REACHED))
+            out->complete = false;
         out->rejected += k->c[i].rejected != NULL;
         out->wrong += k->c[i].rejected && !strncmp(k->c[i].rejected, "wrong result", 12);
     }
@@ -214,6 +216,7 @@ bool search_run(Measurer *m, SearchCandidate *candidates, uint32_t n, const Sear
 
     MeasureOptions measure = o->measure;
     measure.predicted = predicted;
+    measure.give_up = o->clock && o->clock != clock_seconds ? 0 : o->deadline;
     k.session = m->open(m, k.items, n, &measure);
     if (!k.session) {
         for (uint32_t i = 0; i < n; i++)
