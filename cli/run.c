@@ -227,8 +227,7 @@ static bool run_task(Run *r, Job *j)
         if (in->node->op != OP_INPUT)
             continue;
         r->names[r->n_inputs] = in->name;
-        if (!(r->inputs[r->n_inputs++] =
-                  task_tensor(j->task, in, j->workloads[0]->values, j->workloads[0]->n, r->a)))
+        if (!(r->inputs[r->n_inputs++] = input_tensor(j->task, in, j->workloads[0], r->a)))
             return false;
     }
     if (!set_inputs(r, j->task->seed) || !job_weights(j, &k, 1) ||
@@ -290,6 +289,8 @@ static bool draw_input(Run *r, const Package *p, const PlanBuffer *f, const DimV
             return diag_error(r->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL,
                               "input %s: a dim is negative or the tensor is too large", f->name);
     }
+    if (!memory_for(r->cx->diags, f->name, f->dtype, f->rank, dims))
+        return false;
     Dist dist = input_dist(p, f->name, seed);
     if (r->cli->o.seed >= 0)
         *seed = (uint64_t)r->cli->o.seed;

@@ -1,5 +1,7 @@
 /* cli/runner.c — see runner.h. */
 #include "cli/runner.h"
+#include "cli/table.h"
+#include <stdlib.h>
 #include <string.h>
 
 static bool check(Runner *r, pawl_status status, const char *what)
@@ -104,6 +106,9 @@ bool runner_prepare(Runner *r, Tensor *const *inputs, Arena *a, Call *call)
                NULL))
         return false;
     for (uint32_t i = 0; i < r->n_outputs; i++) {
+        const pawl_tensor *o = &call->out[i];
+        if (!memory_for(r->cx->diags, "an output", (DType)o->dtype, (uint32_t)o->rank, o->shape))
+            return false;
         Tensor *t = call->host_out[i] =
             tensor_new(a, (DType)call->out[i].dtype, call->out[i].rank, call->out[i].shape);
         memset(t->data, 0xff, tensor_bytes(t)); /* what is not written shows: NaN */
@@ -136,11 +141,42 @@ bool runner_fetch(Runner *r, const Call *call)
 
 /* ---- tensors of tasks ----------------------------------------------------------------------- */
 
+bool memory_for(Diags *d, const char *name, DType t, uint32_t rank, const int64_t *dims)
+{
+    double bytes = dtype_bytes(t);
+    for (uint32_t i = 0; i < rank; i++)
+        bytes *= (double)dims[i];
+    if (bytes < 1 << 24)
+        return true;
+    void *p = bytes < 0x1p62 ? malloc((size_t)bytes) : NULL;
+    bool there = p != NULL;
+    free(p);
+    Arena *a = arena_new();
+    if (!there)
+        diag_error(d, PAWL_EXIT_DEVICE, LOC_NONE, "smaller dims, or a machine with more memory",
+                   "out of memory: %s needs %s", name, human_bytes(a, bytes));
+    arena_free(a);
+    return there;
+}
+
+Tensor *input_tensor(const Task *t, const GraphInput *in, const Workload *w, Arena *a)
+{
+    int64_t dims[MAX_RANK] = {0};
+    const Shape *s = &in->node->type.shape;
+    Str missing;
+    bool known = true;
+    for (uint32_t i = 0; i < s->rank; i++)
+        known &= dim_eval(s->d[i], w ? w->values : NULL, w ? w->n : 0, &dims[i], &missing);
+    if (known && !memory_for(t->cx->diags, in->name, in->node->type.dtype, s->rank, dims))
+        return NULL;
+    return task_tensor(t, in, w ? w->values : NULL, w ? w->n : 0, a);
+}
+
 Tensor **task_tensors(const Task *t, const Graph *g, const Workload *w, Arena *a)
 {
     Tensor **list = arena_new_array(a, Tensor *, g->inputs.n + 1);
     for (uint32_t i = 0; i < g->inputs.n; i++)
-        if (!(list[i] = task_tensor(t, &g->inputs.data[i], w ? w->values : NULL, w ? w->n : 0, a)))
+        if (!(list[i] = input_tensor(t, &g->inputs.data[i], w, a)))
             return NULL;
     return list;
 }

@@ -28,6 +28,9 @@ bool runner_prepare(Runner *r, Tensor *const *inputs, Arena *a, Call *call);
 bool runner_call(Runner *r, const Call *call);          /* returns when done */
 bool runner_fetch(Runner *r, const Call *call);         /* outputs into host_out */
 
+/* Is there memory for a tensor of this type? Asked before large ones are made. False: diagnosed (PAWL_EXIT_DEVICE). */
+bool memory_for(Diags *d, const char *name, DType t, uint32_t rank, const int64_t *dims);
 /* The graph's tensors of a specialised task: all inputs and params in order, and those that are inputs of the plan. */
+Tensor *input_tensor(const Task *t, const GraphInput *in, const Workload *w, Arena *a);   /* NULL: diagnosed */
 Tensor **task_tensors(const Task *t, const Graph *specialised, const Workload *w, Arena *a);
 Tensor **only_inputs(const Graph *g, Tensor *const *tensors, Arena *a, uint32_t *n);

@@ -186,6 +186,13 @@ case("rules that are wrong", ["opt", "{t}/chain.graph", "--rules", "r"], INVALID
 case("pick of nothing", ["explain", "{t}/norm.yaml", "-d", "cpu", "--pick", "stack@1=1"], INVALID, "no such choice", "pawl explain")
 case("dump into a file", ["opt", "{t}/chain.graph", "--dump-dir", "f"], IO, "f", files={"f": "x"})
 
+case("no memory for an input", ["run", "{t}/large.yaml", "-d", "cpu", "--dims", "N=4294967296"], DEVICE,
+     "out of memory: x needs 17.2 GB", memory=4 << 30)
+case("no memory for an output", ["run", "{t}/large.yaml", "-d", "cpu", "--dims", "N=250000000"], DEVICE,
+     "out of memory: an output needs 1.0 GB", memory=7 << 28)
+case("no memory to verify", ["verify", "{t}/large.yaml", "-d", "cpu", "-w", "N=17179869184"], DEVICE,
+     "out of memory: x needs 68.7 GB", memory=4 << 30)
+
 # ---- graph text ------------------------------------------------------------------------------------------------------
 case("empty graph", ["opt", "-"], INVALID, "<stdin>")
 case("zero bytes in a graph", ["opt", "-"], INVALID, "<stdin>", "zero byte", stdin=b"graph g {\0}")
@@ -282,10 +289,14 @@ def flip_last(data, member):
     return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1:]
 
 
-def limit_files(size):
+def limits(spec):
+    """What the process gets: files of limited size, limited memory."""
     def prepare():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        if "small_files" in spec:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (spec["small_files"],) * 2)
+        if "memory" in spec:
+            resource.setrlimit(resource.RLIMIT_AS, (spec["memory"],) * 2)
     return prepare
 
 
@@ -315,10 +326,9 @@ def run_case(spec, cwd):
             data = spec.get("spoil", lambda b: b)(package(name))
             support.write(os.path.join(cwd, name), data)
     env = {"CUDA_VISIBLE_DEVICES": ""} if spec.get("without_driver") else {}
-    prepare = limit_files(spec["small_files"]) if "small_files" in spec else None
     out = open(spec["stdout"], "wb") if "stdout" in spec else None
     try:
-        return support.pawl(*arguments, cwd=cwd, stdin=spec.get("stdin", b""), env=env, prepare=prepare, stdout=out)
+        return support.pawl(*arguments, cwd=cwd, stdin=spec.get("stdin", b""), env=env, prepare=limits(spec), stdout=out)
     finally:
         if out:
             out.close()
@@ -332,6 +342,8 @@ class BadInput(unittest.TestCase):
     def check(self, spec):
         if spec.get("without_driver") and has_gpu():
             self.skipTest("this machine has a GPU")
+        if "memory" in spec and support.SANITIZED:
+            self.skipTest("AddressSanitizer needs its shadow memory")
         cwd = support.folder()
         self.addCleanup(shutil.rmtree, cwd)
         before = {}
