@@ -91,8 +91,10 @@ static const Column rule_columns[] = {
     {"us", "us", COL_REAL, 1},
 };
 
-static void print_reports(Cli *c, Arena *a, const PassReport *r)
+static void print_reports(Cli *c, const Job *j, const PassReport *r)
 {
+    Arena *a = j->cx->arena;
+
     if (c->o.timing) {
         Table *t = table_new(a, pass_columns, sizeof pass_columns / sizeof pass_columns[0]);
         for (uint32_t i = 0; i < r->passes.n; i++) {
@@ -115,6 +117,8 @@ static void print_reports(Cli *c, Arena *a, const PassReport *r)
             table_real(t, s->seconds * 1e6);
         }
         table_print(t, c->err, (Format)c->o.format);
+        for (uint32_t i = 0; i < r->warnings.n; i++)
+            diag_warn(j->cx->diags, LOC_NONE, "%s", r->warnings.data[i]);
     }
 }
 
@@ -149,7 +153,7 @@ static bool optimise(Cli *c, Job *j)
     } else {
         fputs(text, c->out);
     }
-    print_reports(c, j->cx->arena, &report);
+    print_reports(c, j, &report);
     return true;
 }
 

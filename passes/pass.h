@@ -24,6 +24,7 @@ typedef struct PassReport {
     Vec(PassStat) passes;
     Vec(RuleStat) rules;
     Vec(RuleFiring) firings;
+    Vec(const char *) warnings;                           /* what stopped before its fixpoint: sound, but something is left undone */
 } PassReport;
 
 typedef struct PassContext {
@@ -34,7 +35,11 @@ typedef struct PassContext {
     PassReport *report;                                   /* never NULL inside a pass */
     const struct RuleSet *rules;                          /* generated, or read from opt->rules_dir */
     uint32_t round;                                       /* of the fixpoint, from 0 */
+    bool stopped;                                         /* by a limit: no further round is tried */
 } PassContext;
+
+/* Notes in the report that a limit stopped a pass, and stops the rounds. */
+void pass_stop(PassContext *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Runs all passes to the end of the pipeline. False: diagnosed. `report` may be NULL; its memory is the context's arena. */
 bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report);

@@ -79,11 +79,27 @@ static bool run_pass(PassContext *cx, const Pass *p)
     return s.changed;
 }
 
+void pass_stop(PassContext *cx, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    const char *text = arena_vprintf(cx->cx->arena, fmt, args);
+    va_end(args);
+    vec_push(cx->cx->arena, &cx->report->warnings, text);
+    cx->stopped = true;
+}
+
 static void simplify(PassContext *cx)
 {
     bool changed = true;
 
-    for (cx->round = 0; changed && cx->round < MAX_ROUNDS; cx->round++) {
+    for (cx->round = 0; changed && !cx->stopped; cx->round++) {
+        if (cx->round == MAX_ROUNDS) {
+            pass_stop(cx, "stopped after %d rounds of canonicalise, fold and rules, in the last of which the graph still changed",
+                      MAX_ROUNDS);
+            return;
+        }
         changed = run_pass(cx, &canonicalise);
         changed |= run_pass(cx, &fold);
         changed |= run_pass(cx, &rules);

@@ -9,6 +9,8 @@
 #include "passes/rules/rule.h"
 #include <string.h>
 
+#define FIRINGS_A_NODE 16u      /* in one run of the pass; a set of rules that needs more goes in circles or grows without end */
+
 typedef struct Driver {
     PassContext *cx;
     RuleRun *run;
@@ -163,7 +165,7 @@ static Driver driver_new(PassContext *cx, Profit profit)
         if (info->profit == profit && info->depth > d.reach)
             d.reach = info->depth;
     }
-    d.limit = 64 + 16ull * cx->graph->nodes.n;
+    d.limit = 64 + FIRINGS_A_NODE * (uint64_t)cx->graph->nodes.n;
     return d;
 }
 
@@ -188,6 +190,17 @@ static void report_counts(const Driver *d)
     }
 }
 
+static void report_limit(const Driver *d)
+{
+    uint32_t most = 0;
+
+    for (uint32_t i = 1; i < d->run->set->n; i++)
+        if (d->run->counts[i].fired > d->run->counts[most].fired)
+            most = i;
+    pass_stop(d->cx, "rules: stopped after %llu firings, %u a node: rule %s, which fired most, may undo another or grow without end",
+              (unsigned long long)d->fired, FIRINGS_A_NODE, d->run->set->info[most]->name);
+}
+
 bool pass_rules(PassContext *cx)
 {
     Driver d = driver_new(cx, ALWAYS);
@@ -203,6 +216,8 @@ bool pass_rules(PassContext *cx)
             continue;
         cx->rules->at(cx->rules, d.run, n);
     }
+    if (d.fired >= d.limit)
+        report_limit(&d);
     report_counts(&d);
     return d.fired > 0;
 }

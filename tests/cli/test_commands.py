@@ -16,6 +16,34 @@ OPTIMISED = """graph chain {
   return y=%x
 }
 """
+PRODUCT = """task: x
+about: A power, broadcast.
+inputs: {x: "f32[3, 1]"}
+graph: |
+  %p = pow(%x, %x)
+  %y = expand(%p, shape=[3, 5])
+outputs: [y]
+numerics: bf16
+"""
+ENDLESS = """
+- rule: there
+  about: Undone by the next.
+  match: |
+    %p = pow(%x, %x)
+    %y = expand(%p)
+  rewrite: "%y = sqrt(expand(%x, shape=shape(%y)))"
+  where: [is_float(%x)]
+  exactness: precision(bf16)
+- rule: back
+  about: Undone by the one before.
+  match: |
+    %e = expand(%x)
+    %y = sqrt(%e)
+  rewrite: "%y = expand(pow(%x, %x), shape=shape(%y))"
+  where: [is_float(%x), "not(same_count(%x, %y))"]
+  exactness: precision(bf16)
+  measure: elements
+"""
 
 
 class Commands(unittest.TestCase):
@@ -62,6 +90,13 @@ class Commands(unittest.TestCase):
         self.assertEqual(done.stdout, OPTIMISED)
         self.assertRegex(done.stderr, r"(?m)^fold ")
         self.assertRegex(done.stderr, r"(?m)^rule +tried +fired +us$")
+
+    def test_opt_warns_of_rules_without_end(self):
+        support.write(os.path.join(self.cwd, "rules", "endless.yaml"), ENDLESS)
+        support.write(os.path.join(self.cwd, "x.yaml"), PRODUCT)
+        done = self.pawl("opt", "x.yaml", "--rules", "rules", "--rule-stats")
+        self.assertIn("warning: stopped after 8 rounds", done.stderr)
+        self.assertNotIn("warning", self.pawl("opt", "x.yaml", "--rule-stats").stderr)
 
     def test_opt_dumps(self):
         done = self.pawl("opt", support.task("chain.graph"), "--dump-after", "all", "--dump-dir", "dumps", "--verify-passes")

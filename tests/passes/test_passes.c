@@ -229,6 +229,52 @@ static void the_class_decides(void **state)
     }
 }
 
+/* ---- limits -------------------------------------------------------------------------------------------------------------------------- */
+/* Two rules, each of which lowers a measure of its own and raises the other's: neither is refused, and together they never end. With
+ * the same %x they go in a circle; with a new one, they grow. */
+static const char circular[] =
+    "- rule: there\n"
+    "  about: Lighter, but for more elements.\n"
+    "  match: |\n"
+    "    %%p = pow(%%x, %%x)\n"
+    "    %%y = expand(%%p)\n"
+    "  rewrite: \"%%y = sqrt(expand(%s, shape=shape(%%y)))\"\n"
+    "  where: [is_float(%%x)]\n"
+    "  exactness: precision(bf16)\n"
+    "- rule: back\n"
+    "  about: Heavier, but for fewer elements.\n"
+    "  match: |\n"
+    "    %%e = expand(%%x)\n"
+    "    %%y = sqrt(%%e)\n"
+    "  rewrite: \"%%y = expand(pow(%%x, %%x), shape=shape(%%y))\"\n"
+    "  where: [is_float(%%x), \"not(same_count(%%x, %%y))\"]\n"
+    "  exactness: precision(bf16)\n"
+    "  measure: elements\n";
+
+static void endless_rules_stop_with_a_warning(void **state)
+{
+    static const struct { const char *x, *warning; } cases[] = {
+        {"%x", "stopped after 8 rounds"}, {"neg(neg(%x))", "firings, 16 a node: rule there"},
+    };
+
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Context *cx = context_new();
+        Graph *g = parse(cx, "graph g {\n  input %x : f32[3, 1]\n  %p = pow(%x, %x)\n  %y = expand(%p, shape=[3, 5])\n  return %y\n}\n");
+        PassOptions opt = default_options();
+        PassReport report = {0};
+
+        opt.rules_dir = rules_folder(cx, arena_printf(cx->arena, circular, cases[i].x));
+        opt.numerics.otherwise = NUM_BF16;
+        must_run(g, &opt, &report);
+        assert_int_equal(report.warnings.n, 1);
+        if (!strstr(report.warnings.data[0], cases[i].warning))
+            fail_msg("%s", report.warnings.data[0]);
+        assert_true(g->nodes.n < 1000);
+        graph_free(g);
+        context_free(cx);
+    }
+}
+
 /* ---- constant tensors -------------------------------------------------------------------------------------------------------------------- */
 static void small_tensors_fold(void **state)
 {
@@ -331,6 +377,7 @@ int main(void)
         cmocka_unit_test(specialised_tasks_keep_their_meaning),
         cmocka_unit_test(several_roots_switch_together),
         cmocka_unit_test(the_class_decides),
+        cmocka_unit_test(endless_rules_stop_with_a_warning),
         cmocka_unit_test(small_tensors_fold),
         cmocka_unit_test(passes_and_rules_switch_off),
         cmocka_unit_test(dumps_after_a_pass),
