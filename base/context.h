@@ -6,6 +6,8 @@
 #include "base/dim.h"
 #include "base/str.h"
 
+enum { CONTEXT_SLOTS = 4 };        /* a room numbers its own in a header of its own */
+
 typedef struct Context {
     Arena   *arena;                /* lives as long as the context */
     Arena   *scratch;              /* reset between stages */
@@ -13,6 +15,7 @@ typedef struct Context {
     DimPool *dims;
     Diags   *diags;
     struct Map *arenas;            /* arenas that are still open: see context_arena_new */
+    void    *slots[CONTEXT_SLOTS]; /* what other rooms make once a context, in its arena; NULL: not yet */
 } Context;
 
 Context *context_new(void);

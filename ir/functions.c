@@ -7,7 +7,7 @@ extern const unsigned ir_functions_graph_len;
 
 struct Functions { TextFunc *f; uint32_t n; Map *first; StrPool *strs; };   /* first: Str -> index + 1 of the first so called */
 
-Functions *functions_builtin(Context *cx)
+static Functions *parse_functions(Context *cx)
 {
     Functions *fs = arena_new_of(cx->arena, Functions);
     Source *s = arena_new_of(cx->arena, Source);
@@ -23,6 +23,15 @@ Functions *functions_builtin(Context *cx)
         if (!map_has(fs->first, (uintptr_t)fs->f[i].name))
             map_set(fs->first, (uintptr_t)fs->f[i].name, i + 1);
     return fs;
+}
+
+Functions *functions_builtin(Context *cx)
+{
+    void **slot = &cx->slots[CONTEXT_SLOT_FUNCTIONS];
+
+    if (!*slot)
+        *slot = parse_functions(cx);
+    return *slot;
 }
 
 static uint32_t first_called(const Functions *f, const char *name)

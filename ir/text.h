@@ -47,7 +47,8 @@ bool text_parse_file(Context *cx, const Source *s, TextFunc **funcs, uint32_t *n
 bool text_parse_type(Context *cx, const Source *s, Type *out, bool create_syms);/* "bf16[B, S, 4*H]" */
 TextExpr *text_parse_expr(Context *cx, const Source *s);
 
-/* The composites of ir/functions.graph (embedded), parsed once a context. */
+/* The composites of ir/functions.graph (embedded), parsed once a context and kept in its slot. */
+enum { CONTEXT_SLOT_FUNCTIONS = 0 };
 typedef struct Functions Functions;
 Functions *functions_builtin(Context *cx);
 const TextFunc *function_find(const Functions *f, const char *name, uint32_t n_operands);

@@ -406,7 +406,7 @@ Graph *graph_parse(Context *cx, const Source *s)
             diag_error(cx->diags, PAWL_EXIT_INVALID, loc_at(s, 0, 1), NULL, "expected one graph, found %u%s", n,
                        n_funcs ? " and functions" : "");
         else
-            g = build_graph(cx, &parsed[0], functions_builtin(&own));
+            g = build_graph(cx, &parsed[0], functions_builtin(cx));
     }
     arena_free(own.arena);
     return g;
