@@ -20,7 +20,7 @@ typedef struct Build {
     struct Build *into;                   /* merged */
     uint32_t n_nodes;
     uint32_t first_id, last_id;           /* ids of its outputs: range */
-    bool closed;                          /* takes in nothing more (library calls, scans) */
+    bool closed;                          /* takes in nothing more (scans) */
 } Build;
 
 typedef struct { Build *b; uint32_t n_at; Index at[MAX_AT]; bool many; } Visit;
@@ -334,7 +334,7 @@ static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
 static const char *refused(Former *f, Build *b, Node *n, const Visit *v)
 {
     if (b->closed)
-        return "its reader is a library call or a scan";
+        return "its reader is a scan";
     if (!f->o->fuse && op_class(n->op) != CLASS_MOVEMENT && op_class(n->op) != CLASS_GATHER)
         return "fusion is off";
     if (v->many)
@@ -358,12 +358,16 @@ static void join(Former *f, Build *b, Node *n, const Visit *v)
         b->g->matmul = n;
     absorb(f, b, n, v->at, v->n_at);
     if (n->op == OP_MATMUL) {
-        b->closed = true;
         for (uint32_t k = 0; k < 2; k++) {
             Node *base = matmul_operand_base(f->cx, n, k, f->o);
             f->must[base->id] = true;
             vec_push(f->cx->arena, &b->g->inputs, base);
         }
+        LibraryEpilogue e = {0};
+        if (f->o->use_library && library_epilogue(f->cx, b->g, &e) && e.bias)
+            vec_push(f->cx->arena, &b->g->inputs, e.bias);           /* as it is, beside the cast that other kinds read */
+        if (e.residual)
+            f->must[e.residual->id] = true;
     }
 }
 

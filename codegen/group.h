@@ -25,6 +25,8 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m);
 /* What follows the product inside its group, in the library's terms. False: the library has no such epilogue. */
 typedef struct { Epilogue epilogue; Node *bias, *residual; } LibraryEpilogue;
 bool library_epilogue(Context *cx, const Group *g, LibraryEpilogue *out);
+/* The same of a group under way, whose outputs read `product`. What it names must then be in memory. */
+bool library_epilogue_of(const Group *g, const Node *product, LibraryEpilogue *out);
 
 /* describe.c: text and key of a group. */
 void group_describe(Context *cx, Group *g);

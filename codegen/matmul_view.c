@@ -126,14 +126,8 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
     for (uint32_t i = 0; i < node_rank(n); i++)
         if (at->d[i] != g->sym[i])
             return "its consumers do not read the product element by element";
-    if (o->machine.target == TARGET_CUDA && o->use_library && matmul_not_small(cx, n, &o->machine))
-        return "the library computes the product alone";
+    LibraryEpilogue e;
+    if (o->machine.target == TARGET_CUDA && o->use_library && matmul_not_small(cx, n, &o->machine) && !library_epilogue_of(g, n, &e))
+        return "the library has no such epilogue";
     return NULL;
-}
-
-bool library_epilogue(Context *cx, const Group *g, LibraryEpilogue *out)
-{
-    (void)cx;
-    *out = (LibraryEpilogue){.epilogue = EPI_NONE};
-    return g->outputs.n == 1 && g->outputs.data[0].node == g->matmul;
 }
