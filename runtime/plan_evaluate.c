@@ -152,9 +152,10 @@ BoundPlan *plan_evaluate(const Plan *p, const int64_t *symbols, Arena *a, Diags 
             continue;
         if (!value_of(&x, f->offset, 0, MAX_BYTES, "offset", f->name, &o->offset))
             return NULL;
-        if (o->offset + o->bytes > b->workspace_bytes || o->offset % 64) {
+        ll end = o->offset + o->bytes;
+        if (end > b->workspace_bytes || o->offset % 64) {
             diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "buffer %s lies at %lld..%lld of a workspace of %lld bytes%s", f->name,
-                       (ll)o->offset, (ll)(o->offset + o->bytes), (ll)b->workspace_bytes, o->offset % 64 ? ", unaligned" : "");
+                       (ll)o->offset, end, (ll)b->workspace_bytes, o->offset % 64 ? ", unaligned" : "");
             return NULL;
         }
     }

@@ -129,7 +129,8 @@ static void put_entry(json_t *root, const char *name, const char *dtype, const i
         json_array_append_new(shape, json_integer(dims[k]));
     json_object_set_new(o, "dtype", json_string(dtype));
     json_object_set_new(o, "shape", shape);
-    json_object_set_new(o, "data_offsets", json_pack("[I,I]", (json_int_t)at, (json_int_t)(at + bytes)));
+    json_int_t begin = (json_int_t)at, end = begin + (json_int_t)bytes;
+    json_object_set_new(o, "data_offsets", json_pack("[I,I]", begin, end));
     json_object_set_new(root, name, o);
 }
 

@@ -253,6 +253,7 @@ static bool symbol_address(const Loader *l, uint32_t i, uint64_t *out)
 
 static bool fill_slots(Loader *l)
 {
+    static const uint8_t jump[2] = {0xff, 0x25};           /* jmp *distance(%rip) */
     for (uint32_t i = 0; i < l->n_symbols; i++) {
         if (!l->slot_of[i])
             continue;
@@ -263,7 +264,7 @@ static bool fill_slots(Loader *l)
         char *slot = l->base + l->zone_at[ZONE_READ] + s->slot, *stub = l->base + l->zone_at[ZONE_CODE] + s->stub;
         int32_t distance = (int32_t)(slot - (stub + 6));
         memcpy(slot, &address, 8);
-        memcpy(stub, "\xff\x25", 2);                       /* jmp *distance(%rip) */
+        memcpy(stub, jump, sizeof jump);
         memcpy(stub + 2, &distance, 4);
     }
     return true;

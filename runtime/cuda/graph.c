@@ -186,7 +186,8 @@ static bool touches_changed(const Executor *e, const GraphEntry *g, uint32_t ste
     return false;
 }
 
-static bool patch(Executor *e, Shape *s, GraphEntry *g, Diags *d)
+/* false: the driver took one of the changes amiss, and the graph is half patched. */
+static bool patch(Executor *e, Shape *s, GraphEntry *g)
 {
     const CudaDriver *cu = e->device->cu;
     if (memcmp(g->io, e->pointers, sizeof *g->io * e->n_io) == 0)
@@ -197,10 +198,8 @@ static bool patch(Executor *e, Shape *s, GraphEntry *g, Diags *d)
         CudaCall call;
         if (!touches_changed(e, g, step) || !step_node(e, s, step, &k, &call))
             continue;
-        if (!cuda_check(cu, cu->GraphExecKernelSetParams(g->exec, g->nodes[step], &k), "giving a kernel of the graph other pointers", d)) {
-            graph_release(e, g);                       /* half patched: never to be launched */
+        if (cu->GraphExecKernelSetParams(g->exec, g->nodes[step], &k) != CU_OK)
             return false;
-        }
         e->stats.patched++;
     }
     memcpy(g->io, e->pointers, sizeof *g->io * e->n_io);
@@ -211,7 +210,12 @@ bool graph_run(Executor *e, Shape *s, CuStream stream, Diags *d)
 {
     const CudaDriver *cu = e->device->cu;
     GraphEntry *g = find(e, s);
-    if (g ? !patch(e, s, g, d) : !(g = obtain(e, s, d)))
+    if (g && !patch(e, s, g)) {
+        cu->CtxSynchronize();
+        graph_release(e, g);
+        g = NULL;
+    }
+    if (!g && !(g = obtain(e, s, d)))
         return false;
     g->used = ++e->clock;
     e->stats.graph_launches++;

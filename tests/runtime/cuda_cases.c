@@ -530,7 +530,11 @@ static void test_library_in_graph(void **state)
     ExecutorStats s = cuda_executor_stats(g->e);
     assert_int_equal(s.instantiated, 16);              /* then the least recently used ones are made over */
     assert_int_equal(s.updated, 2 * SETS - 16);
-    run(g, in, (void *[]){out[SETS - 1][0], out[0][1]}, NULL, NULL);        /* only y moved: patched */
+    memset(have, 0, 16384);
+    require(g, executor_cuda.upload(g->v, out[0][1], have, 16384, NULL, g->cx->diags));
+    run(g, in, (void *[]){out[SETS - 1][0], out[0][1]}, NULL, NULL);        /* only y moved: patched, in a graph made over */
+    device_get(g, have, out[0][1], 16384, NULL);
+    expect_near(have, want, 4096, 1e-4f, "2a @ w + 1, patched");
     assert_int_equal(cuda_executor_stats(g->e).updated, s.updated);
     assert_int_equal(cuda_executor_stats(g->e).patched, s.patched + 1);
     for (int i = 0; i < SETS; i++)
