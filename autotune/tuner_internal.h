@@ -52,7 +52,7 @@ typedef struct Tuner {
     double (*clock)(void);
     double started, deadline;
     uint32_t done, total;           /* for progress, over all calls of tuner_run */
-    TuneProblem *current;
+    TuneProblem *current; const char *current_line;
 } Tuner;
 
 /* Marks what the database knows as PROBLEM_HIT and fills its outcome; notes unfinished entries in `before`. */

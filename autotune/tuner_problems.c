@@ -130,6 +130,17 @@ static void write_down(Tuner *t, const TuneProblem *p, const SearchCandidate *c,
 
 /* ---- one problem ----------------------------------------------------------------------------- */
 
+/* The last statement of a group's text stands for it. */
+static const char *one_line(Arena *a, const char *text)
+{
+    const char *end = strstr(text, "\nreturn"), *start = end;
+    if (!end)
+        return arena_strndup(a, text, strcspn(text, "\n"));
+    while (start > text && start[-1] != '\n')
+        start--;
+    return arena_strndup(a, start, (size_t)(end - start));
+}
+
 static void report_progress(void *arg, const char *best, double best_seconds, double incumbent_seconds)
 {
     Tuner *t = arg;
@@ -138,7 +149,7 @@ static void report_progress(void *arg, const char *best, double best_seconds, do
     double now = t->clock();
     t->o->progress(t->o->progress_arg,
                    &(TuneProgress){.done = t->done, .total = t->total, .workload = t->current->workload,
-                                   .what = t->current->text, .best = best, .best_us = best_seconds * 1e6,
+                                   .what = t->current_line, .best = best, .best_us = best_seconds * 1e6,
                                    .default_us = incumbent_seconds * 1e6, .elapsed = now - t->started,
                                    .budget = t->deadline - t->started});
 }
@@ -242,6 +253,7 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
     double start = t->clock();
 
     t->current = p;
+    t->current_line = one_line(t->cx->arena, p->text);
     report_progress(t, NULL, 0, 0);
     bool ok = source->candidates(source->arg, p, &c, &n, &o.measure);
     t->report->seconds_compile += t->clock() - start;
