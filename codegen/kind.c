@@ -58,13 +58,35 @@ void group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords)
         coords[i] = g->outer_mask & 1u << i ? io.d[o++] : ir.d[r++];
 }
 
-int64_t dim_typical(Dim d)
+static int64_t symbol_typical(Dim d)
 {
-    if (dim_is_const(d))
-        return d->value;
     if (d->hi == INT64_MAX || d->hi > (int64_t)1 << 24)
         return d->lo > 1 << 16 ? d->lo : 1 << 16;
     return d->lo + (d->hi - d->lo) / 2;
+}
+
+/* Symbols take middling values, so that what is made of the same symbols stays comparable. */
+int64_t dim_typical(Dim d)
+{
+    double sum = (double)d->value;
+    switch (d->kind) {
+    case DIM_CONST: return d->value;
+    case DIM_SYM:   return symbol_typical(d);
+    case DIM_SUM:
+        for (uint32_t i = 0; i < d->n_terms; i++) {
+            double term = (double)d->terms[i].coef;
+            for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
+                term *= (double)dim_typical(d->terms[i].atoms[j]);
+            sum += term;
+        }
+        return sum > 1e18 ? (int64_t)1e18 : sum < -1e18 ? (int64_t)-1e18 : (int64_t)sum;
+    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX: break;
+    }
+    int64_t x = dim_typical(d->a), y = dim_typical(d->b);
+    if (d->kind == DIM_MIN || d->kind == DIM_MAX)
+        return (d->kind == DIM_MIN) == (x < y) ? x : y;
+    y = y > 0 ? y : 1;
+    return d->kind == DIM_FLOORDIV ? x / y : x % y;
 }
 
 uint32_t group_widest_bytes(const Group *g)
