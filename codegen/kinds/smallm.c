@@ -12,7 +12,7 @@
 #include "codegen/kinds/product.h"
 
 enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, CHAINS = 2,
-       REGISTERS = 112 /* of 128 a thread, for loads and sums */ };
+       REGISTERS = 104 /* of 128 a thread, for loads and sums */ };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
