@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct { const char *name; const void *bytes; size_t len; } CodeMember;
@@ -251,11 +253,10 @@ static bool write_error(Diags *d, const char *path, int error)
     return diag_error(d, PAWL_EXIT_IO, LOC_NONE, hint, "cannot write %s: %s", path, strerror(error));
 }
 
-/* Weights may be many gigabytes: streamed into a temporary beside the target, renamed over it when complete. */
-static bool stream_to_file(Contents *x, const char *path)
+/* Devices and pipes are written to, not replaced. */
+static bool stream_to_special(Contents *x, const char *path)
 {
-    char *temporary = arena_printf(x->a, "%s.tmp-%d", path, (int)getpid());
-    Target t = {open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), 0};
+    Target t = {open(path, O_WRONLY | O_CLOEXEC), 0};
     if (t.fd < 0)
         return write_error(x->d, path, errno);
     bool good = write_all(x, zip_writer_new(x->a, write_file, &t));
@@ -263,7 +264,31 @@ static bool stream_to_file(Contents *x, const char *path)
         good = false;
         t.error = errno;
     }
-    if (good && rename(temporary, path) < 0) {
+    return good || write_error(x->d, path, t.error);
+}
+
+/* Weights may be many gigabytes: streamed into a temporary beside the target, renamed over it when complete. */
+static bool stream_to_file(Contents *x, const char *path)
+{
+    struct stat st;
+    char resolved[PATH_MAX];
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode))
+        return write_error(x->d, path, EISDIR);
+    if (exists && !S_ISREG(st.st_mode))
+        return stream_to_special(x, path);
+    const char *target = exists && realpath(path, resolved) ? resolved : path;     /* symbolic links stay */
+    char *temporary = arena_printf(x->a, "%s.tmp-%d", target, (int)getpid());
+    Target t = {open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), 0};
+    if (t.fd < 0)
+        return write_error(x->d, path, errno);
+    bool good = write_all(x, zip_writer_new(x->a, write_file, &t));
+    t.error = good ? 0 : t.error;
+    if (close(t.fd) < 0 && good) {
+        good = false;
+        t.error = errno;
+    }
+    if (good && rename(temporary, target) < 0) {
         good = false;
         t.error = errno;
     }
