@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* ---- talking -------------------------------------------------------------------------------- */
@@ -44,15 +45,28 @@ void cli_detail(Cli *c, const char *fmt, ...)
     va_end(ap);
 }
 
+/* Cut to the terminal's width: a line that wraps cannot be taken back. */
 void cli_progress(Cli *c, const char *fmt, ...)
 {
+    char line[512];
+    struct winsize size = {0};
     if (!c->terminal || c->o.quiet)
         return;
-    fputs("\r\033[K", c->err);
     va_list ap;
     va_start(ap, fmt);
-    vfprintf(c->err, fmt, ap);
+    vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
+    size_t width = ioctl(fileno(c->err), TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    size_t shown = 0, end = 0;
+    for (; line[end]; end++) {
+        shown += ((unsigned char)line[end] & 0xc0) != 0x80;
+        if (shown >= width)
+            break;
+        if ((unsigned char)line[end] < ' ')
+            line[end] = ' ';
+    }
+    line[end] = 0;
+    fprintf(c->err, "\r\033[K%s", line);
     fflush(c->err);
     c->progress_shown = true;
 }

@@ -53,23 +53,31 @@ static const struct {
     [CODE_CUDA_SOURCE] = {"cuda", "cu"},
 };
 
-/* Kernels of one module share their code: it is written once, under the first kernel's name. */
+/* WORKLOAD.ARCH.cu: the kernels of a plan are one module. Where they are several, the others bear the name of their first
+ * kernel, too. */
+static const char *code_path(Job *j, const char *dir, const Compiled *k, const PlanKernel *kernel,
+                             const PlanCode *code, bool first)
+{
+    return arena_printf(j->cx->arena, "%s/%s%s%s.%s.%s", dir, workload_name(k->workload),
+                        first ? "" : ".", first ? "" : kernel->name, code->arch,
+                        code_kinds[code->kind].suffix);
+}
+
 static bool emit_code(Job *j, const char *dir, const Compiled *k, uint32_t *n_files)
 {
-    Map *written = map_new(j->cx->arena);
+    Map *written = map_new(j->cx->arena), *seen = map_new(j->cx->arena);
     vec_foreach (PlanKernel, kernel, &k->plan->kernels)
         vec_foreach (PlanCode, code, &kernel->code) {
             if (!wants(j->cli, code_kinds[code->kind].word) ||
                 !map_set_ptr(written, code->bytes, kernel))
                 continue;
-            const char *path =
-                arena_printf(j->cx->arena, "%s/%s.%s.%s.%s", dir, workload_name(k->workload),
-                             kernel->name, code->arch, code_kinds[code->kind].suffix);
+            bool first = map_set(seen, hash_mix(hash_str(code->arch), code->kind), 1);
             size_t len = code->len;
             if ((code->kind == CODE_PTX || code->kind == CODE_CUDA_SOURCE) && len &&
                 !((const char *)code->bytes)[len - 1])
                 len--; /* text goes without its NUL */
-            if (!file_write(j->cx->diags, path, code->bytes, len))
+            if (!file_write(j->cx->diags, code_path(j, dir, k, kernel, code, first), code->bytes,
+                            len))
                 return false;
             ++*n_files;
         }

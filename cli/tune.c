@@ -40,17 +40,36 @@ typedef struct {
     uint32_t last;
 } Progress;
 
+/* What a group computes in one line: its statements without declarations and types. */
+static void one_line(char *to, size_t size, const char *text)
+{
+    size_t n = 0;
+    for (const char *line = text ? text : ""; *line;) {
+        size_t len = strcspn(line, "\n"), used = strcspn(line, ":\n");
+        while (*line == ' ')
+            line++, len--, used--;
+        while (used && line[used - 1] == ' ')
+            used--;
+        if (strncmp(line, "input ", 6) != 0 && strncmp(line, "return ", 7) != 0)
+            n += (size_t)snprintf(to + n, size - n, "%s%.*s", n ? "; " : "", (int)used, line);
+        if (n >= size)
+            return;
+        line += len + (line[len] == '\n');
+    }
+}
+
 static void show_progress(void *arg, const TuneProgress *p)
 {
+    char what[64] = "";
     Progress *self = arg;
     char best[160] = "";
     if (p->best_us > 0)
         snprintf(best, sizeof best, ", best %.2f us%s%s", p->best_us, p->best ? " with " : "",
                  p->best ? p->best : "");
+    one_line(what, sizeof what, p->what);
     if (self->cli->terminal) {
-        cli_progress(self->cli, "[%u/%u] %s: %.50s%.80s, %.1f of %.0f s", p->done, p->total,
-                     p->workload ? p->workload : "", p->what ? p->what : "", best, p->elapsed,
-                     p->budget);
+        cli_progress(self->cli, "[%u/%u] %.1f of %.0f s, %s%s: %s", p->done, p->total, p->elapsed,
+                     p->budget, p->workload ? p->workload : "", best, what);
     } else if (p->done != self->last) {
         self->last = p->done;
         cli_say(self->cli, "%s: %u of %u, %.1f s", self->task, p->done, p->total, p->elapsed);
