@@ -319,6 +319,14 @@ static const char *head_comment(Builder *b, Group *const *m, uint32_t n)
     return s.text;
 }
 
+/* Programmatic dependent launch came with sm_90. */
+static bool launches_early(const CodegenOptions *o)
+{
+    return o->machine.target == TARGET_CUDA && atoi(o->machine.arch + strcspn(o->machine.arch, "0123456789")) >= 90;
+}
+
+static bool rounds_to_half(NumClass c) { return c == NUM_BF16 || c == NUM_F16; }
+
 /* One kernel for the members: each has its own range of blocks. */
 static bool build_launch(Builder *b, Group *const *m, uint32_t n)
 {
@@ -333,6 +341,8 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
         grid[i] = kind_find(m[i]->schedule.kind)->grid(&p, &m[i]->schedule);
         total = dim_add(b->p, total, grid[i]);
     }
+    k->waits = launches_early(b->o);
+    k->approximate = rounds_to_half(b->o->numerics.otherwise);
     kernel_grid(k, total, dim_const(b->p, 1), dim_const(b->p, 1));
     k->kind = str_intern(b->cx->strs, m[0]->schedule.kind);
     k->head = str_intern(b->cx->strs, head_comment(b, m, n));
@@ -369,7 +379,7 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
     vec_push(b->a, &b->kernels, k);
 
     PlanKernel pk = {.name = k->name, .n_buffers = k->buffers.n, .n_scalars = k->scalars.n, .access = args.access.data,
-                     .shared_bytes = kernel_shared_bytes(k), .block = {threads, 1, 1}, .kind = k->kind, .schedule = k->schedule,
+                     .shared_bytes = kernel_shared_bytes(k), .block = {threads, 1, 1}, .waits = k->waits, .kind = k->kind, .schedule = k->schedule,
                      .group = str_intern(b->cx->strs, text.text)};
     vec_push(arena, &plan->kernels, pk);
     step.kernel = plan->kernels.n - 1;

@@ -44,6 +44,7 @@ typedef struct {
     const uint8_t *access;             /* n_buffers of ACCESS_*, or NULL: the runtime orders branches of the graph by it */
     uint32_t shared_bytes;             /* static + dynamic; the runtime asks for the dynamic part, and opts in above 48 KB */
     uint32_t block[3];                 /* 1,1,1 on the cpu */
+    bool waits;                        /* cuda: it begins with griddepcontrol.wait, so it may be launched while its predecessors run */
     Str   kind, schedule;              /* provenance: kernel kind, schedule text, */
     Str   group;                       /* the group in graph text (what it computes) */
     Str   emitter;                     /* "llvm", "nvrtc", "library" */

@@ -337,6 +337,7 @@ static void read_kernels(Reader *r, const At *root, Plan *p)
                 if (!k.block[b])
                     refuse(r, &e, "expected a number of threads, 1 to 1024");
             }
+        k.waits = json_is_true(json_object_get(at.v, "waits"));
         k.kind = read_text(r, &at, "kind", false);
         k.schedule = read_text(r, &at, "schedule", false);
         k.group = read_text(r, &at, "group", false);

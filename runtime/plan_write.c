@@ -120,6 +120,8 @@ static json_t *kernel_json(Arena *a, const PlanKernel *k)
     }
     put(o, "shared_bytes", integer(k->shared_bytes));
     put(o, "block", numbers(k->block, 3));
+    if (k->waits)
+        put(o, "waits", json_true());
     put(o, "kind", text(k->kind));
     put(o, "schedule", text(k->schedule));
     put(o, "group", text(k->group));

@@ -291,7 +291,7 @@ static Expr pure_expr(Cuda *c, const KInst *n, const char *l)
     switch (n->kind) {
     case K_CONST: return cuda_literal(c->arena, n->type.dtype, n->f, n->i);
     case K_SPLAT: return args[0];
-    case K_OP:    return cuda_op(c->arena, n->op, n->args[n->op == OP_WHERE ? 1 : 0]->type.dtype, n->type.dtype, args);
+    case K_OP:    return cuda_op(c->arena, n->op, n->args[n->op == OP_WHERE ? 1 : 0]->type.dtype, n->type.dtype, args, c->k->approximate);
     case K_CAST:  return cuda_cast(c->arena, args[0], n->args[0]->type.dtype, n->type.dtype);
     case K_INDEX: return lane_dim(c, n->index, n->type.lanes, l);
     case K_TEST: {
@@ -996,6 +996,8 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     print_head(out, k);
     print_signature(&c, x.buffers);
     print_shared(&c, x.shared);
+    if (k->waits)
+        line(&c, "after_predecessors();");
     print_positions(&c);
     print_block(&x, &k->body);
     flush(&c);

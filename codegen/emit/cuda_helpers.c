@@ -41,6 +41,20 @@ static const Helper fixed[] = {
      "    return (double)f == d || d != d ? f : __uint_as_float(__float_as_uint(f) | 1u);\n}\n"},
     {"is_nan", "template <typename T> " DEVICE "bool is_nan(T x) { return x != x; }\n"},
     {"is_inf", "template <typename T> " DEVICE "bool is_inf(T x) { return x - x != x - x && x == x; }\n"},
+    {"exp_approx",
+     "/* 2^(x log2 e) by the special function unit: relative error about 2^-21 + |x| 2^-23. */\n"
+     DEVICE "float exp_approx(float x)\n{\n    float r;\n"
+     "    asm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(r) : \"f\"(x * 1.44269504f));\n    return r;\n}\n"},
+    {"div_approx",
+     "/* Within 2 ulp over the whole range. */\n"
+     DEVICE "float div_approx(float a, float b)\n{\n    float r;\n"
+     "    asm(\"div.full.f32 %0, %1, %2;\" : \"=f\"(r) : \"f\"(a), \"f\"(b));\n    return r;\n}\n"},
+    {"after_predecessors",
+     "/* The kernel may have been launched while those before it still run: their results are there from here on. Then the next one\n"
+     " * may be launched in turn. */\n"
+     DEVICE "void after_predecessors()\n{\n#if __CUDA_ARCH__ >= 900\n"
+     "    asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
+     "    asm volatile(\"griddepcontrol.launch_dependents;\" ::: \"memory\");\n#endif\n}\n"},
     {"sign_of",
      "template <typename T> " DEVICE "T sign_of(T x) { return x != x ? x : (T)((x > (T)0) - (x < (T)0)); }\n"},
     {"max_nan",
@@ -307,7 +321,7 @@ static const char *halved(Arena *a, Op op, DType t, uint32_t first, uint32_t ste
     Expr args[2] = {{halved(a, op, t, first, 2 * step, lanes), PREC_ADD}, {halved(a, op, t, first + step, 2 * step, lanes), PREC_ADD}};
     if (2 * step == lanes)
         args[0].prec = args[1].prec = PREC_PRIMARY;
-    return cuda_op(a, op, t, t, args).text;
+    return cuda_op(a, op, t, t, args, false).text;
 }
 
 static void reduce_helper(Arena *a, StrBuf *b, const char *name, Op op, DType t, uint32_t lanes)

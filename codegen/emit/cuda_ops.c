@@ -128,6 +128,11 @@ static const CudaOp bool_rows[OP_COUNT] = {
     [OP_SHL] = INT("$a", PREC_PRIMARY),          [OP_SHR] = INT("$a && !$b", PREC_AND),
 };
 
+/* f32 within a few ulp, for classes whose results round to f16 or bf16. */
+static const CudaOp approximate_rows[OP_COUNT] = {
+    [OP_EXP] = CALL("exp_approx($a)"), [OP_DIV] = CALL("div_approx($a, $b)"), [OP_RECIPROCAL] = CALL("div_approx(1.0f, $a)"),
+};
+
 /* How loose the operand at `at` of a template may be. */
 static Prec operand_limit(const char *templ, const char *at, Prec prec, int operand)
 {
@@ -184,9 +189,11 @@ static Expr c_cast(Arena *a, const char *type, Expr e)
     return (Expr){arena_printf(a, "(%s)%s", type, cuda_in(a, e, PREC_UNARY)), PREC_UNARY};
 }
 
-Expr cuda_op(Arena *a, Op op, DType operand, DType result, const Expr *args)
+Expr cuda_op(Arena *a, Op op, DType operand, DType result, const Expr *args, bool approximate)
 {
     const CudaOp *row = operand == DT_BOOL && bool_rows[op].on_integer ? &bool_rows[op] : &rows[op];
+    if (approximate && operand != DT_F64 && dtype_is_float(operand) && approximate_rows[op].on_float)
+        row = &approximate_rows[op];
     const char *templ = dtype_is_float(operand) ? row->on_float : row->on_integer;
     pawl_assert(templ, "no CUDA C of %s on %s", op_name(op), dtype_name(operand));
     Expr e = expand(a, templ, dtype_is_float(operand) ? row->float_prec : row->integer_prec, operand, args);

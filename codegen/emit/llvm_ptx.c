@@ -60,6 +60,8 @@ static LLVMValueRef device_math(Lower *L, Op op, DType t, LLVMValueRef *args, ui
 {
     Ptx *ptx = L->target_data;
     LLVMValueRef v[16], sub[2];
+    if (L->k->approximate && op == OP_EXP && t == DT_F32)
+        return ptx_exp2_fraction(L, LLVMBuildFMul(L->b, args[0], ll_splat(L, LLVMConstReal(LLVMFloatTypeInContext(L->c), 1.44269504088896341), lanes), ""), lanes);
     if (!ptx->libdevice && t == DT_F32)
         return math_expand(L, op, args, lanes, ptx_exp2_fraction);
     if (!ptx->libdevice) {
@@ -268,6 +270,16 @@ static void bind_arguments(Lower *L)
     }
 }
 
+/* Programmatic dependent launch: see the helper of the same name in the CUDA C. */
+static void after_predecessors(Lower *L)
+{
+    static const char text[] = "griddepcontrol.wait; griddepcontrol.launch_dependents;", effects[] = "~{memory}";
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(L->c), NULL, 0, false);
+    LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, effects, sizeof effects - 1, true, false,
+                                         LLVMInlineAsmDialectATT, false);
+    LLVMBuildCall2(L->b, type, code, NULL, 0, "");
+}
+
 static void lower_kernel(Lower *L, const Kernel *k)
 {
     L->k = k;
@@ -281,6 +293,8 @@ static void lower_kernel(Lower *L, const Kernel *k)
     declare_shared(L);
     LLVMPositionBuilderAtEnd(L->b, ll_block(L, "entry"));
     bind_arguments(L);
+    if (k->waits)
+        after_predecessors(L);
     ll_body(L);
     LLVMBuildRetVoid(L->b);
 }

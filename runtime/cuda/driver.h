@@ -23,6 +23,14 @@ typedef struct {                       /* CUDA_KERNEL_NODE_PARAMS_v2 */
     void *kern;
     CuContext ctx;
 } CuKernelNode;
+typedef struct { int id; char pad[4]; union { int flag; char bytes[64]; } value; } CuLaunchAttribute;     /* CUlaunchAttribute */
+typedef struct {                       /* CUlaunchConfig */
+    unsigned grid[3], block[3], shared_bytes;
+    CuStream stream;
+    CuLaunchAttribute *attributes;
+    unsigned n_attributes;
+} CuLaunch;
+enum { CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 };
 typedef struct { int result; CuNode node, from; } CuUpdateResult;      /* CUgraphExecUpdateResultInfo */
 
 enum {                                 /* CUresult, as far as Pawl tells them apart */
@@ -71,6 +79,8 @@ enum { CU_STREAM_NONBLOCKING = 1, CU_EVENT_NO_TIMING = 2, CU_CAPTURE_RELAXED = 2
     X(LaunchKernel,            "cuLaunchKernel",              (CuFunction f, unsigned gx, unsigned gy, unsigned gz,\
                                                                unsigned bx, unsigned by, unsigned bz,              \
                                                                unsigned shared, CuStream s, void **params,         \
+                                                               void **extra))                                      \
+    X(LaunchKernelEx,          "cuLaunchKernelEx",            (const CuLaunch *l, CuFunction f, void **params,     \
                                                                void **extra))                                      \
     X(StreamCreate,            "cuStreamCreate",              (CuStream *s, unsigned flags))                       \
     X(StreamDestroy,           "cuStreamDestroy_v2",          (CuStream s))                                        \

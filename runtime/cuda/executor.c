@@ -278,12 +278,18 @@ static bool check_plan(const Plan *p, Diags *d)
     return true;
 }
 
-/* One or two kernels are cheaper launched than put into a graph; so is a single library call, whose pointers then do not matter. */
+/* One or two kernels are cheaper launched than put into a graph; so is a single library call, whose pointers then do not matter.
+ * A short chain of kernels that may be launched before their predecessors have ended hides its launches that way instead. */
 static bool wants_graph(const ExecDevice *v, const Plan *p)
 {
-    bool library = false;
-    for (uint32_t i = 0; i < p->steps.n; i++)
-        library |= p->steps.data[i].kind == STEP_MATMUL;
+    bool library = false, early = p->steps.n <= 4;
+    for (uint32_t i = 0; i < p->steps.n; i++) {
+        const PlanStep *s = &p->steps.data[i];
+        library |= s->kind == STEP_MATMUL;
+        early &= s->kind == STEP_LAUNCH && p->kernels.data[s->kernel].waits;
+    }
+    if (early && v->use_graph < 1)
+        return false;
     if (v->use_graph > 0 || p->steps.n == 0)
         return v->use_graph == 1 && p->steps.n > 0;
     return p->steps.n > 2 || (library && p->steps.n > 1);
@@ -432,8 +438,12 @@ bool step_enqueue(Executor *e, Shape *s, uint32_t step, CuStream stream, Diags *
         return enqueue_matmul(e, s, step, stream, d);
     if (!step_node(e, s, step, &k, &call))
         return true;
-    int r = cu->LaunchKernel(k.func, k.grid[0], k.grid[1], k.grid[2], k.block[0], k.block[1], k.block[2], k.shared_bytes, stream,
-                             k.params, NULL);
+    const PlanStep *p = &e->plan->steps.data[step];
+    bool early = p->kind == STEP_LAUNCH && e->plan->kernels.data[p->kernel].waits;
+    CuLaunchAttribute serialize = {.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION, .value.flag = 1};
+    CuLaunch launch = {.grid = {k.grid[0], k.grid[1], k.grid[2]}, .block = {k.block[0], k.block[1], k.block[2]},
+                       .shared_bytes = k.shared_bytes, .stream = stream, .attributes = &serialize, .n_attributes = early};
+    int r = cu->LaunchKernelEx(&launch, k.func, k.params, NULL);
     if (r == CU_OK)
         return true;
     Arena *a = arena_new();

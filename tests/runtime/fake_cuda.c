@@ -359,6 +359,11 @@ static int f_launch(CuFunction f, unsigned gx, unsigned gy, unsigned gz, unsigne
         run_node(&x);
     return 0;
 }
+static int f_launch_ex(const CuLaunch *l, CuFunction f, void **params, void **extra)
+{
+    return f_launch(f, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared_bytes, l->stream, params,
+                    extra);
+}
 static int f_stream_create(CuStream *s, unsigned flags) { (void)flags; *s = calloc(1, sizeof **s); return 0; }
 static int f_stream_destroy(CuStream s) { free(s); return 0; }
 static int f_stream_sync(CuStream s) { return captures(s) ? 900 : 0; }
@@ -504,7 +509,7 @@ static void *find_driver(const char *name)
         {"cuMemFree_v2", FN(f_free)}, {"cuMemcpyHtoDAsync_v2", FN(f_h2d)}, {"cuMemcpyDtoHAsync_v2", FN(f_d2h)},
         {"cuMemcpyDtoDAsync_v2", FN(f_d2d)}, {"cuMemsetD8Async", FN(f_set)}, {"cuModuleLoadDataEx", FN(f_load)},
         {"cuModuleUnload", FN(f_unload)}, {"cuModuleGetFunction", FN(f_function)}, {"cuFuncGetAttribute", FN(f_func_get)},
-        {"cuFuncSetAttribute", FN(f_func_set)}, {"cuLaunchKernel", FN(f_launch)}, {"cuStreamCreate", FN(f_stream_create)},
+        {"cuFuncSetAttribute", FN(f_func_set)}, {"cuLaunchKernel", FN(f_launch)}, {"cuLaunchKernelEx", FN(f_launch_ex)}, {"cuStreamCreate", FN(f_stream_create)},
         {"cuStreamDestroy_v2", FN(f_stream_destroy)}, {"cuStreamSynchronize", FN(f_stream_sync)}, {"cuStreamWaitEvent", FN(f_wait)},
         {"cuStreamIsCapturing", FN(f_capturing)}, {"cuStreamBeginCapture_v2", FN(f_begin)}, {"cuStreamEndCapture", FN(f_end)},
         {"cuEventCreate", FN(f_event_create)}, {"cuEventDestroy_v2", FN(f_event_destroy)}, {"cuEventRecord", FN(f_event_record)},
