@@ -75,8 +75,8 @@ static const char *const deep[] = {
     "graph long_dot { input %a : bf16[5, 1111]\n param %w : bf16[70, 1111]\n %y = linear(%a, %w)\n return %y }",
     "graph wide { input %a : f32[130, 24]\n param %w : f32[259, 24]\n param %b : f32[259]\n %y = gelu(linear(%a, %w, %b))\n return %y }",
     "graph decode { input %a : bf16[8, 1, 256]\n param %w : bf16[512, 256]\n input %r : bf16[8, 1, 512]\n %y = add(%r, linear(%a, %w))\n return %y }",
-    "graph heads { input %x : f32[2, 9, 3, 16]\n input %k : f32[2, 9, 3, 16]\n"
-    " %y = matmul(permute(%x, perm=[0, 2, 1, 3]), permute(%k, perm=[0, 2, 3, 1]))\n return %y }",
+    ("graph heads { input %x : f32[2, 9, 3, 16]\n input %k : f32[2, 9, 3, 16]\n"
+     " %y = matmul(permute(%x, perm=[0, 2, 1, 3]), permute(%k, perm=[0, 2, 3, 1]))\n return %y }"),
 };
 
 static void deep_sums(void **state)
