@@ -13,7 +13,7 @@ static const Option rows[] = {
     {0, "no-generic", OPT_FLAG, FIELD(no_generic), NULL,
      "Only the workloads, without a plan for all other shapes."},
     {0, "emit", OPT_WORDS, FIELD(emit), "cuda|ptx|cubin|llvm|object|kir|plan|graph",
-     "Also write these to --emit-dir, a file a workload and kernel."},
+     "Also write these to --emit-dir; kir and llvm go into a folder a workload."},
     {0, "emit-dir", OPT_TEXT, FIELD(emit_dir), "DIR", "Folder of --emit. Default: TASK.emit here.",
      COMPLETE_DIR},
 };

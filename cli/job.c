@@ -362,7 +362,15 @@ bool job_compile(Job *j, const Workload *w, Compiled *out)
     CompileOptions o;
     PlanDecision *evidence = NULL;
     uint32_t n;
-    if (!job_decide(j, w, &o, &evidence, &n) || !compile_workload(j->cx, j->task, w, &o, out))
+    if (!job_decide(j, w, &o, &evidence, &n))
+        return false;
+    const char **dirs[] = {&o.codegen.dump_dir, &o.passes.dump_dir};
+    for (int i = 0; i < 2; i++) /* a folder a workload: their dumps have the same names */
+        if (*dirs[i])
+            *dirs[i] = arena_printf(j->cx->arena, "%s/%s", *dirs[i], workload_name(w));
+    if (o.passes.dump_dir && !dir_make(j->cx->diags, o.passes.dump_dir))
+        return false;
+    if (!compile_workload(j->cx, j->task, w, &o, out))
         return false;
     record_decisions(j, out, &o, evidence, n);
     return true;

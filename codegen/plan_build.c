@@ -1,5 +1,6 @@
 /* codegen/plan_build.c — groups to a plan: schedules chosen, small neighbours launched together, buffers numbered, kernels built
  * and emitted, steps written down. */
+#include "base/file.h"
 #include "codegen/emit/emit.h"
 #include "codegen/group.h"
 #include "codegen/kind.h"
@@ -478,10 +479,34 @@ static bool emit_for_cuda(Builder *b)
     return true;
 }
 
+/* NAME.kir of each kernel, and on the host what LLVM made of all of them. */
+static bool dump_kernels(Builder *b)
+{
+    const char *dir = b->o->dump_dir;
+    Arena *a = b->cx->arena;
+    Diags *d = b->cx->diags;
+    if (!dir)
+        return true;
+    if (!dir_make(d, dir))
+        return false;
+    for (uint32_t i = 0; i < b->kernels.n; i++) {
+        StrBuf text = strbuf_new(a);
+        kernel_print(&text, b->kernels.data[i]);
+        if (!file_write(d, arena_printf(a, "%s/%s.kir", dir, b->kernels.data[i]->name), text.text, text.len))
+            return false;
+    }
+    if (b->o->machine.target == TARGET_CUDA)
+        return true;
+    char *ir = emit_host_ir(a, d, b->kernels.data, b->kernels.n, b->o->machine.arch);
+    return ir && file_write(d, arena_printf(a, "%s/kernels.ll", dir), ir, strlen(ir));
+}
+
 static bool emit_code(Builder *b)
 {
     if (b->o->no_code || !b->kernels.n)
         return true;
+    if (!dump_kernels(b))
+        return false;
     if (b->o->machine.target == TARGET_CUDA)
         return emit_for_cuda(b);
     const void *object;

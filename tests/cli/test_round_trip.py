@@ -158,6 +158,17 @@ class RoundTrip(unittest.TestCase):
         self.assertTrue(objects)
         self.assertEqual(self.read("e/" + objects[0])[:4], b"\x7fELF")
 
+    def test_emit_ir(self):
+        self.compile("norm.yaml", "x.pawl", "--emit", "kir,llvm", "--emit-dir", "e")
+        for workload in ("small", "generic"):
+            names = os.listdir(self.path("e/" + workload))
+            self.assertIn("kernels.ll", names)
+            kir = [n for n in names if n.endswith(".kir")]
+            self.assertTrue(kir)
+            self.assertIn(b"kernel ", self.read(f"e/{workload}/{kir[0]}"))
+        self.compile("norm.yaml", "x.pawl", "--dump-dir", "dumps", "-w", "small")
+        self.assertTrue([n for n in os.listdir(self.path("dumps/small")) if n.endswith(".graph")])
+
     def test_gpu_code_without_a_gpu(self):
         done = self.pawl("compile", support.task("norm.yaml"), "-d", "sm_90a", "-o", "x.pawl", "--emit", "cuda,ptx",
                          "--emit-dir", "e")
