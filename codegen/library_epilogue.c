@@ -134,7 +134,10 @@ bool library_epilogue_of(const Group *g, const Node *product, LibraryEpilogue *o
     else
         n = take_residual(g, product, n, t, &out->residual);
     n = take_bias(product, n, t, &out->bias);
-    out->epilogue = out->bias ? relu ? EPI_BIAS_RELU : gelu ? EPI_BIAS_GELU_TANH : EPI_BIAS : relu ? EPI_RELU : gelu ? EPI_GELU_TANH : EPI_NONE;
+    if (out->bias)
+        out->epilogue = relu ? EPI_BIAS_RELU : gelu ? EPI_BIAS_GELU_TANH : EPI_BIAS;
+    else
+        out->epilogue = relu ? EPI_RELU : gelu ? EPI_GELU_TANH : EPI_NONE;
     return n == product;
 }
 

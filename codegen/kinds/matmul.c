@@ -2,10 +2,12 @@
  *
  * Host: a block computes a tile of mb x nb into a stack array by register tiles, then walks the tile in vectors along n through
  * the group's expressions. Two register tiles: `dot` (both operands contiguous along k, as in a linear layer: vectors along k, lanes
- * summed at the end) and `outer` (vectors along n). Sums run in chunks of RUN so that chains of additions stay short.
+ * summed at the end) and `outer` (vectors along n). Sums run in chunks of RUN so that chains of additions stay short. With `pack`,
+ * an outer product first copies b's columns, that many k's of them at a time, in the order in which the register tiles read them:
+ * whole pages apart in memory, they would be neighbours in no cache (Goto and van de Geijn, ACM TOMS 34(3), 2008).
  * GPU: 64 x 64 tiles through shared memory, 4 x 4 results a thread.
  *
- * Schedule: mb, nb (tile), mr, nr (register tile; nr in vectors for `outer`), dot. */
+ * Schedule: mb, nb (tile), mr, nr (register tile; nr in vectors for `outer`), dot, pack. */
 #include "codegen/kinds/product.h"
 
 enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
@@ -18,7 +20,7 @@ static bool accepts(const KindProblem *p, const char **why_not)
     return false;
 }
 
-static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t mb, int64_t nb, int64_t mr, int64_t nr, int64_t dot)
+static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t mb, int64_t nb, int64_t mr, int64_t nr, int64_t dot, int64_t pack)
 {
     if (*n == max)
         return;
@@ -29,26 +31,34 @@ static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t mb, int64_t nb
     schedule_set(s, "mr", mr);
     schedule_set(s, "nr", nr);
     schedule_set(s, "dot", dot);
+    if (!dot)
+        schedule_set(s, "pack", pack);
 }
 
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
     uint32_t n = 0;
     if (p->m->target == TARGET_CUDA) {
-        add(out, &n, max, GPU_TILE, GPU_TILE, 4, 4, 0);
+        add(out, &n, max, GPU_TILE, GPU_TILE, 4, 4, 0, 0);
         return n;
     }
     Dim m, nn, k, batch;
     matmul_extents(p->cx->dims, p->g->matmul, &m, &nn, &k, &batch);
     bool dot = product_contiguous_k(p->cx, p->g->matmul, 0) && product_contiguous_k(p->cx, p->g->matmul, 1), few = dim_typical(m) <= 8;
     if (dot) {
-        add(out, &n, max, few ? 8 : 32, few ? 16 : 64, 4, 4, 1);
-        add(out, &n, max, few ? 8 : 64, few ? 32 : 64, 4, 4, 1);
-        add(out, &n, max, few ? 4 : 16, few ? 64 : 128, 2, 4, 1);
+        add(out, &n, max, few ? 8 : 32, few ? 16 : 64, 4, 4, 1, 0);
+        add(out, &n, max, few ? 8 : 64, few ? 32 : 64, 4, 4, 1, 0);
+        add(out, &n, max, few ? 4 : 16, few ? 64 : 128, 2, 4, 1, 0);
+    } else if (few) {
+        add(out, &n, max, 8, 128, 8, 2, 0, 0);
+        add(out, &n, max, 4, 128, 4, 4, 0, 0);
+        add(out, &n, max, 8, 64, 4, 2, 0, 0);
     } else {
-        add(out, &n, max, few ? 8 : 48, 64, few ? 4 : 6, 2, 0);
-        add(out, &n, max, few ? 4 : 24, 128, few ? 4 : 6, 2, 0);
-        add(out, &n, max, 16, 32, 4, 1, 0);
+        int64_t pack = 1024 / dtype_bytes(compute_type(p->g->matmul->type.dtype));        /* 32 KB a register tile's columns */
+        add(out, &n, max, 96, 64, 12, 2, 0, pack);
+        add(out, &n, max, 64, 96, 8, 3, 0, pack);
+        add(out, &n, max, 48, 64, 6, 2, 0, pack);
+        add(out, &n, max, 48, 64, 6, 2, 0, 0);
     }
     return n;
 }
@@ -67,7 +77,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         double block = 2.0 * (double)(mb * nb) * (double)dim_typical(k) / (p->m->flops_fma * 0.3 / p->m->units);
         seconds = block * (double)(int64_t)((blocks + p->m->units - 1) / p->m->units);
     } else {
-        seconds = (double)dim_typical(p->g->flops) / (p->m->flops_fma * 0.5);
+        seconds = (double)dim_typical(p->g->flops) / (p->m->flops_fma * 0.75);
     }
     return (seconds > memory ? seconds : memory) + p->m->launch_seconds;
 }
@@ -136,11 +146,19 @@ static void step(Product *x, Dim row, Dim col, Dim k, bool dot, KInst *mask, Acc
     lower_mask(x->b->l, mask);
     for (int64_t j = 0; j < x->nr; j++) {
         Dim at = dot ? dim_add_const(x->p, col, j) : dim_add(x->p, dim_add_const(x->p, col, j * LANES), kernel_lane(x->p, LANES));
-        b[j] = operand(x, 1, clamp(x, at, x->nn), k, LANES);
-        b[j] = mask ? k_select(x->k, mask, b[j], zero(x, LANES)) : b[j];
+        if (x->pack) {
+            b[j] = k_shared_load(x->k, x->panel, dim_add(x->p, at, dim_mul_const(x->p, k, x->nr * LANES)), LANES);
+        } else if (!dot) {                                         /* a mask keeps neighbours neighbours */
+            lower_mask(x->b->l, lower_below(x->b->l, at, x->nn, LANES));
+            b[j] = operand(x, 1, at, k, LANES);
+            lower_mask(x->b->l, NULL);
+        } else {
+            b[j] = operand(x, 1, clamp(x, at, x->nn), k, LANES);
+            b[j] = mask ? k_select(x->k, mask, b[j], zero(x, LANES)) : b[j];
+        }
     }
     for (int64_t i = 0; i < x->mr; i++) {
-        KInst *a = operand(x, 0, clamp(x, dim_add_const(x->p, row, i), x->m), k, la);
+        KInst *a = operand(x, 0, clamp(x, dim_add_const(x->p, row, i), x->m), dim_add(x->p, x->k0, k), la);
         a = mask && dot ? k_select(x->k, mask, a, zero(x, LANES)) : a;
         for (int64_t j = 0; j < x->nr; j++)
             acc[i * x->nr + j] = fma_into(x, acc[i * x->nr + j], k_splat(x->k, a, LANES), b[j]);
@@ -194,30 +212,98 @@ static void register_tile(Product *x, Dim row, Dim col, bool dot, Acc acc)
     }
 }
 
-static void host_tiles(Product *x, bool dot, uint32_t tile)
+/* How many register tiles of `each` the block has of its `tile` elements along a dim; loops count them, so that ranges are tight. */
+static Dim count_of(Product *x, int64_t tile, int64_t each, Dim extent, Dim first)
+{
+    return dim_min(x->p, dim_const(x->p, tile / each), dim_ceildiv(x->p, dim_sub(x->p, extent, first), dim_const(x->p, each)));
+}
+
+static KInst *open_loop(Product *x, const char *name, Dim count)
+{
+    lower_scope(x->b->l);
+    return k_loop(x->k, name, dim_const(x->p, 0), count, 1, NULL, 0, 1);
+}
+
+static void close_loop(Product *x, KInst *loop)
+{
+    k_loop_end(x->k, loop, NULL);
+    lower_scope_end(x->b->l);
+}
+
+/* A register tile's sums into the block's tile, from element (row, col) of it. */
+static void keep(Product *x, Dim row, Dim col, bool dot, uint32_t tile, Acc acc)
 {
     DimPool *p = x->p;
     Kernel *k = x->k;
-    int64_t width = dot ? x->nr : x->nr * LANES;
-    Acc acc;
-    lower_scope(x->b->l);
-    KInst *rows = k_loop(k, "i", dim_const(p, 0), dim_min(p, dim_const(p, x->mb), dim_sub(p, x->m, x->row0)), x->mr, NULL, 0, 1);
-    lower_scope(x->b->l);
-    KInst *cols = k_loop(k, "j", dim_const(p, 0), dim_min(p, dim_const(p, x->nb), dim_sub(p, x->nn, x->col0)), width, NULL, 0, 1);
-    register_tile(x, dim_add(p, x->row0, rows->var), dim_add(p, x->col0, cols->var), dot, acc);
     for (int64_t i = 0; i < x->mr; i++)
         for (int64_t j = 0; j < x->nr; j++) {
-            Dim at = dim_add(p, dim_mul_const(p, dim_add_const(p, rows->var, i), x->nb), dim_add_const(p, cols->var, dot ? j : j * LANES));
+            Dim at = dim_add(p, dim_mul_const(p, dim_add_const(p, row, i), x->nb), dim_add_const(p, col, dot ? j : j * LANES));
             KInst *v = acc[i * x->nr + j];
-            if (dot)
-                k_shared_store(k, tile, at, k_lane_reduce(k, OP_ADD, v), NULL);
-            else
-                k_shared_store(k, tile, dim_add(p, at, kernel_lane(p, LANES)), v, NULL);
+            at = dot ? at : dim_add(p, at, kernel_lane(p, LANES));
+            if (x->pack)
+                v = k_op2(k, OP_ADD, k_shared_load(k, tile, at, LANES), v);
+            k_shared_store(k, tile, at, dot ? k_lane_reduce(k, OP_ADD, v) : v, NULL);
         }
-    k_loop_end(k, cols, NULL);
-    lower_scope_end(x->b->l);
-    k_loop_end(k, rows, NULL);
-    lower_scope_end(x->b->l);
+}
+
+static void host_tiles(Product *x, bool dot, uint32_t tile)
+{
+    DimPool *p = x->p;
+    int64_t width = dot ? x->nr : x->nr * LANES;
+    Acc acc;
+    KInst *rows = open_loop(x, "i", count_of(x, x->mb, x->mr, x->m, x->row0));
+    KInst *cols = open_loop(x, "j", count_of(x, x->nb, width, x->nn, x->col0));
+    Dim row = dim_mul_const(p, rows->var, x->mr), col = dim_mul_const(p, cols->var, width);
+    register_tile(x, dim_add(p, x->row0, row), dim_add(p, x->col0, col), dot, acc);
+    keep(x, row, col, dot, tile, acc);
+    close_loop(x, cols);
+    close_loop(x, rows);
+}
+
+/* Columns of b for `length` k's from x->k0: [register tile][k][column]. */
+static void pack_panel(Product *x, Dim length)
+{
+    DimPool *p = x->p;
+    int64_t width = x->nr * LANES;
+    KInst *cols = open_loop(x, "j", dim_const(p, x->nb / width)), *ks = open_loop(x, "k", length);
+    for (int64_t j = 0; j < x->nr; j++) {
+        Dim within = dim_add(p, dim_const(p, j * LANES), kernel_lane(p, LANES));
+        Dim col = dim_add(p, x->col0, dim_add(p, dim_mul_const(p, cols->var, width), within));
+        lower_mask(x->b->l, lower_below(x->b->l, col, x->nn, LANES));
+        KInst *v = operand(x, 1, col, dim_add(p, x->k0, ks->var), LANES);
+        lower_mask(x->b->l, NULL);
+        Dim at = dim_add(p, dim_mul_const(p, cols->var, x->pack), ks->var);
+        k_shared_store(x->k, x->panel, dim_add(p, dim_mul_const(p, at, width), within), v, NULL);
+    }
+    close_loop(x, ks);
+    close_loop(x, cols);
+}
+
+static void packed_tiles(Product *x, uint32_t tile)
+{
+    DimPool *p = x->p;
+    int64_t width = x->nr * LANES;
+    Acc acc;
+    x->panel = kernel_shared(x->k, "panel", x->t, (uint32_t)(x->nb * x->pack));
+    KInst *clear = open_loop(x, "e", dim_const(p, x->mb * x->nb / LANES));
+    k_shared_store(x->k, tile, dim_add(p, dim_mul_const(p, clear->var, LANES), kernel_lane(p, LANES)), zero(x, LANES), NULL);
+    close_loop(x, clear);
+
+    KInst *runs = open_loop(x, "run", dim_ceildiv(p, x->depth, dim_const(p, x->pack)));
+    x->k0 = dim_mul_const(p, runs->var, x->pack);
+    Dim length = dim_min(p, dim_const(p, x->pack), dim_sub(p, x->depth, x->k0));
+    pack_panel(x, length);
+    KInst *cols = open_loop(x, "j", count_of(x, x->nb, width, x->nn, x->col0));
+    KInst *rows = open_loop(x, "i", count_of(x, x->mb, x->mr, x->m, x->row0));
+    Dim row = dim_mul_const(p, rows->var, x->mr);
+    for (int64_t i = 0; i < x->mr * x->nr; i++)
+        acc[i] = zero(x, LANES);
+    walk(x, dim_add(p, x->row0, row), dim_mul_const(p, cols->var, x->pack * width), dim_const(p, 0), length, 1, false, acc);
+    keep(x, row, dim_mul_const(p, cols->var, width), false, tile, acc);
+    close_loop(x, rows);
+    close_loop(x, cols);
+    close_loop(x, runs);
+    x->k0 = dim_const(p, 0);
 }
 
 static void host_epilogue(Product *x, uint32_t tile)
@@ -299,9 +385,10 @@ static bool build(KindBuild *b)
     DimPool *p = b->k->cx->dims;
     Product x = product_new(b);
     x.mb = schedule_get(b->s, "mb", 1), x.nb = schedule_get(b->s, "nb", 1);
-    x.mr = schedule_get(b->s, "mr", 1), x.nr = schedule_get(b->s, "nr", 1);
+    x.mr = schedule_get(b->s, "mr", 1), x.nr = schedule_get(b->s, "nr", 1), x.pack = schedule_get(b->s, "pack", 0);
     bool dot = schedule_get(b->s, "dot", 0) != 0;
-    if (x.mr * x.nr > 64 || x.mr < 1 || x.nr < 1 || x.nr > 8 || x.mb % x.mr || x.nb % (dot ? x.nr : x.nr * LANES) || x.nb % LANES)
+    if (x.mr * x.nr > 64 || x.mr < 1 || x.nr < 1 || x.nr > 8 || x.mb % x.mr || x.nb % (dot ? x.nr : x.nr * LANES) || x.nb % LANES ||
+        (dot && x.pack))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
     Dim tm = tiles(p, x.m, x.mb), tn = tiles(p, x.nn, x.nb), per_batch = dim_mul(p, tm, tn);
     x.at_batch = dim_floordiv(p, b->block, per_batch);
@@ -313,7 +400,10 @@ static bool build(KindBuild *b)
         return true;
     }
     uint32_t shared = kernel_shared(b->k, "tile", x.t, (uint32_t)(x.mb * x.nb));
-    host_tiles(&x, dot, shared);
+    if (x.pack)
+        packed_tiles(&x, shared);
+    else
+        host_tiles(&x, dot, shared);
     host_epilogue(&x, shared);
     return true;
 }

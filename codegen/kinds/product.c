@@ -4,6 +4,7 @@
 Product product_new(KindBuild *b)
 {
     Product x = {.b = b, .k = b->k, .p = b->k->cx->dims, .n = b->problem.g->matmul};
+    x.k0 = dim_const(x.p, 0);
     x.t = compute_type(x.n->type.dtype);
     matmul_extents(x.p, x.n, &x.m, &x.nn, &x.depth, &x.batch);
     return x;

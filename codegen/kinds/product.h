@@ -13,6 +13,7 @@ typedef struct Product {
     Dim m, nn, depth, batch;
     Dim at_batch, row0, col0;                  /* this block's batch and tile */
     int64_t mb, nb, mr, nr;                    /* tile and register tile */
+    int64_t pack; uint32_t panel; Dim k0;      /* k's of b packed at a time (0: none), the shared array, the first of them */
 } Product;
 
 Product product_new(KindBuild *b);

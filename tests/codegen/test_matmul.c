@@ -63,7 +63,7 @@ static void random_products(void **state)
     (void)state;
     for (uint64_t i = 0; i < 72; i++) {
         Arena *a = arena_new();
-        RunOptions o = {.fuse = i % 5 != 0, .schedule = (uint32_t)i % 3};
+        RunOptions o = {.fuse = i % 5 != 0, .schedule = (uint32_t)i % 4};
         failed += !run_graph(random_product(a, 1000 + i), &o, i);
         arena_free(a);
     }
@@ -84,7 +84,7 @@ static void deep_sums(void **state)
     int failed = 0;
     (void)state;
     for (size_t i = 0; i < sizeof deep / sizeof *deep; i++)
-        for (uint32_t s = 0; s < 3; s++)
+        for (uint32_t s = 0; s < 4; s++)
             failed += !run_graph(deep[i], &(RunOptions){.fuse = true, .schedule = s}, 5 + i);
     assert_int_equal(failed, 0);
 }
