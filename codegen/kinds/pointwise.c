@@ -72,7 +72,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         again += k ? 4 * elements * (double)dim_typical(k) : 0;
         chain += k && p->m->target == TARGET_CUDA ? 2e-8 * (double)dim_typical(k) : 0;      /* a load and an addition at a time */
     }
-    again /= p->m->flops_fma;
+    again /= p->m->target == TARGET_CUDA ? p->m->flops_fma : p->m->flops_fma / 32;               /* no reuse, often no vectors */
     seconds += again > chain ? again : chain;
     return seconds + p->m->launch_seconds;
 }
