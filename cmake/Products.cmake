@@ -97,6 +97,13 @@ else()
     add_library(test_support INTERFACE)
 endif()
 
+# tests/sim/suite.c takes the programs of its suite in through the assembler.
+pawl_sources(programs "tests/sim/ptx/*.ptx")
+if(programs)
+    set_source_files_properties("${PROJECT_SOURCE_DIR}/tests/sim/suite.c" PROPERTIES
+                                OBJECT_DEPENDS "${programs}")
+endif()
+
 # `make dist` takes the GPU's tests along, all in one program (each would carry its own LLVM), to run
 # where no compiler is: BUILD/tests/gpu/run_all [NAME...].
 pawl_sources(sources "tests/gpu/test_*.c")
