@@ -303,7 +303,8 @@ static Kernel *build_rms_norm(Context *cx, bool host)
     KInst *loop = k_loop(k, "i", dim_const(p, 0), dim_const(p, COLS / width), 1, &zero, 1, host ? 0 : -1);
     Dim col = dim_add(p, dim_mul_const(p, loop->var, width), start);
     KInst *v = k_cast(k, k_load(k, x, dim_add(p, dim_mul_const(p, row, COLS), col), lanes, in, 0), DT_F32);
-    KInst *sum = k_op2(k, OP_ADD, k_carry(k, loop, 0), k_lane_reduce(k, OP_ADD, k_op2(k, OP_MUL, v, v)));
+    KInst *carried = k_carry(k, loop, 0);                /* calls in one argument list have no order */
+    KInst *sum = k_op2(k, OP_ADD, carried, k_lane_reduce(k, OP_ADD, k_op2(k, OP_MUL, v, v)));
     sum->name = str_intern(cx->strs, "sum");
     k_loop_end(k, loop, &sum);
     KInst *total = warp_sum(k, k_result(k, loop, 0));
@@ -398,7 +399,8 @@ static Kernel *build_strided(Context *cx, bool host)
     Dim col = dim_mod(p, at, dim_const(p, 64)), row = dim_floordiv(p, at, dim_const(p, 64));
     KInst *v = k_load(k, x, dim_add(p, dim_mul_const(p, col, 48), row), 4, NULL, 0);
     KInst *w = k_load(k, x, dim_const(p, 7), 1, NULL, 0);
-    v = k_op2(k, OP_MAXIMUM, k_op2(k, OP_MINIMUM, v, k_op1(k, OP_ABS, w)), scalar_const(k, DT_F32, -1));
+    v = k_op2(k, OP_MINIMUM, v, k_op1(k, OP_ABS, w));
+    v = k_op2(k, OP_MAXIMUM, v, scalar_const(k, DT_F32, -1));
     KInst *big = k_cast(k, k_op2(k, OP_GT, v, scalar_const(k, DT_F32, 0.5)), DT_F32);
     KInst *where = k_cast(k, k_index(k, at, DT_I32, 4), DT_F32);
     k_store(k, y, at, k_op2(k, OP_ADD, k_op2(k, OP_ADD, v, big), k_op2(k, OP_MUL, where, scalar_const(k, DT_F32, 0.125))), NULL);

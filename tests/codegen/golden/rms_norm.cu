@@ -43,12 +43,12 @@ extern "C" __global__ void __launch_bounds__(128) rms_norm(const bf16 *__restric
         float x_v[8] = {};
         if (v0)
             load_bf16x8_readonly(x_v, x + (block_x * 4096 + thread / 32 * 1024 + i * 256 + thread % 32 * 8));
-        float v5[8];
+        float v6[8];
         #pragma unroll
         for (int l = 0; l < 8; l++)
-            v5[l] = x_v[l] * x_v[l];
-        const float v6 = sum_lanes_f32x8(v5);
-        sum = sum + v6;
+            v6[l] = x_v[l] * x_v[l];
+        const float v7 = sum_lanes_f32x8(v6);
+        sum = sum + v7;
     }
     const float v10 = __shfl_xor_sync(0xffffffffu, sum, 16);
     const float v11 = sum + v10;

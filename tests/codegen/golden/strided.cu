@@ -35,11 +35,11 @@ extern "C" __global__ void __launch_bounds__(32) strided(const float *__restrict
     for (int l = 0; l < 4; l++)
         x_v[l] = load_f32_readonly(x + (thread % 16 * 192 + block_x * 2 + thread / 16 + l * 48));
     const float x_v2 = load_f32_readonly(x + 7);
-    const float v3 = fabsf(x_v2);
+    const float v2 = fabsf(x_v2);
     float y_v[4];
     #pragma unroll
     for (int l = 0; l < 4; l++) {
-        const float v7 = max_nan(min_nan(x_v[l], v3), -1.0f);
+        const float v7 = max_nan(min_nan(x_v[l], v2), -1.0f);
         y_v[l] = v7 + (float)(v7 > 0.5f) + (float)(block_x * 128 + thread * 4 + l) * 0.125f;
     }
     store_f32x4(y + (block_x * 128 + thread * 4), y_v);
