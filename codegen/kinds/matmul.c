@@ -14,9 +14,9 @@ enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
-    if (p->g->matmul && !p->g->reduces.n)
+    if (p->g->matmul && !p->g->reduces.n && shape_equal(&p->g->domain, &p->g->matmul->type.shape))
         return true;
-    *why_not = "not a matrix product";
+    *why_not = p->g->matmul ? "parts of a matrix product" : "not a matrix product";
     return false;
 }
 
@@ -335,9 +335,10 @@ static void gpu_load(Product *x, uint32_t which, uint32_t shared, Dim first, Dim
         Dim e = dim_add_const(p, x->b->thread, j * GPU_THREADS);
         Dim kk = dim_mod(p, e, dim_const(p, GPU_K)), row = dim_floordiv(p, e, dim_const(p, GPU_K));
         Dim at_row = dim_add(p, first, row), at_k = dim_add(p, k0, kk);
-        KInst *mask = k_op2(k, OP_AND, k_test(k, at_row, extent, 1), k_test(k, at_k, x->depth, 1));
+        KInst *row_in = k_test(k, at_row, extent, 1), *k_in = k_test(k, at_k, x->depth, 1);
+        KInst *mask = k_op2(k, OP_AND, row_in, k_in);
         lower_mask(x->b->l, mask);
-        KInst *v = k_select(k, mask, operand(x, which, at_row, at_k, 1), zero(x, 1));
+        KInst *in = operand(x, which, at_row, at_k, 1), *v = k_select(k, mask, in, zero(x, 1));
         lower_mask(x->b->l, NULL);
         k_shared_store(k, shared, dim_add(p, dim_mul_const(p, kk, GPU_TILE + 4), row), v, NULL);
     }
@@ -375,7 +376,7 @@ static void gpu_tile(Product *x)
     for (uint32_t i = 0; i < 16; i++) {
         Dim row = dim_add(p, x->row0, dim_add_const(p, dim_mul_const(p, ty, 4), i / 4));
         Dim col = dim_add(p, x->col0, dim_add_const(p, tx, 16 * (i % 4)));
-        KInst *mask = k_op2(k, OP_AND, k_test(k, row, x->m, 1), k_test(k, col, x->nn, 1));
+        KInst *row_in = k_test(k, row, x->m, 1), *col_in = k_test(k, col, x->nn, 1), *mask = k_op2(k, OP_AND, row_in, col_in);
         product_finish_at(x, row, col, k_result(k, loop, i), 1, mask);
     }
 }

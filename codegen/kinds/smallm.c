@@ -209,8 +209,9 @@ static Result result_at(Stream *s, int64_t i)
     Dim place = dim_mul_const(p, dim_add(p, dim_mul_const(p, tile, s->sets), set), SET);
     place = dim_add(p, place, dim_mul_const(p, dim_mod(p, row, dim_const(p, COLUMNS)), SET / COLUMNS));
     Dim col = dim_add(p, s->x.col0, within);
+    KInst *row_in = k_test(s->x.k, number, count, 1), *col_in = k_test(s->x.k, col, s->x.nn, 1);
     return (Result){.row = row, .col = col, .place = dim_add(p, place, dim_mod(p, within, dim_const(p, TILE))),
-                    .mask = both(s->x.k, k_test(s->x.k, number, count, 1), k_test(s->x.k, col, s->x.nn, 1))};
+                    .mask = both(s->x.k, row_in, col_in)};
 }
 
 static KInst *total(Stream *s, uint32_t partial, Dim place)
