@@ -86,7 +86,7 @@ void workshop_open(Workshop *w, Arena *a, Task *task, const TuneOptions *o)
     w->options.passes.dump_after = NULL;
     w->options.passes.dump_dir = NULL;
     w->options.codegen.dump_dir = NULL;
-    w->options.codegen.keep_source = false;
+    w->options.codegen.keep_source = w->options.codegen.portable = false;
     w->options.codegen.no_code = true;
     w->options.codegen.schedules = (ScheduleSource){0};
     w->options.codegen.numerics = task->numerics;

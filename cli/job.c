@@ -116,6 +116,7 @@ static bool fill_options(Job *j, const Machine *m)
         .emitter = (Emitter)o->emitter,
         .dump_dir = o->dump_dir,
         .keep_source = o->emit.n > 0,
+        .portable = true,
     };
     j->options.no_weights = true; /* made once for all plans: job_weights */
     if (j->db)

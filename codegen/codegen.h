@@ -61,6 +61,7 @@ typedef struct CodegenOptions {
     Emitter emitter;
     ScheduleSource schedules;
     bool keep_source;                   /* also keep CUDA C and PTX beside the binary code */
+    bool portable;                      /* also PTX for sm_80, which newer chips can run: for packages */
     const char *dump_dir;               /* kernels' IR and text are written there; NULL: no */
     bool no_code;                       /* stop before emission: for explain and cost */
 } CodegenOptions;

@@ -221,23 +221,24 @@ KInst *k_load_raw(Kernel *k, uint32_t buffer, Dim index, KInst *mask)
     return n;
 }
 
-static void add_store(Kernel *k, KKind kind, uint32_t buffer, Dim index, KInst *value, KInst *mask)
+static KInst *add_store(Kernel *k, KKind kind, uint32_t buffer, Dim index, KInst *value, KInst *mask)
 {
     bool never;
     mask = simplify_mask(mask, &never);
     if (never)
-        return;
+        return NULL;
     KInst *n = add_void(k, kind);
     n->buffer = buffer;
     n->index = index;
     set_args(k, n, (KInst *[]){value, mask}, mask ? 2 : 1);
+    return n;
 }
 
-void k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask)
+KInst *k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask)
 {
     pawl_assert(buffer < k->buffers.n);
     k->buffers.data[buffer].written = true;
-    add_store(k, K_STORE, buffer, index, k_cast(k, value, k->buffers.data[buffer].dtype), mask);
+    return add_store(k, K_STORE, buffer, index, k_cast(k, value, k->buffers.data[buffer].dtype), mask);
 }
 
 KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes)

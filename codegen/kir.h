@@ -102,7 +102,7 @@ KInst *k_index(Kernel *k, Dim d, DType t, uint32_t lanes);
 KInst *k_test(Kernel *k, Dim a, Dim b, uint32_t lanes);          /* a < b; constant when provable */
 KInst *k_load(Kernel *k, uint32_t buffer, Dim index, uint32_t lanes, KInst *mask, double fill);
 KInst *k_load_raw(Kernel *k, uint32_t buffer, Dim index, KInst *mask);
-void   k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask);
+KInst *k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask);     /* NULL: the mask is never true */
 KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes);
 void   k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *mask);
 KInst *k_op(Kernel *k, Op op, DType result, KInst *const *args, uint32_t n);   /* splats scalars to the widest operand */

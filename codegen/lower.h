@@ -29,6 +29,7 @@ void   lower_know(Lower *l, const Node *n, const Index *at, KInst *value);
 /* What was lowered inside a scope is forgotten at its end: needed around loops and branches. */
 void   lower_scope(Lower *l);
 void   lower_scope_end(Lower *l);
+void   lower_stream(Lower *l, bool stream);                               /* from now on loads and stores are of data touched once */
 void   lower_mask(Lower *l, KInst *mask);                                 /* guards all loads until changed; NULL: none */
 
 /* The value of node `n` at `at`, in its compute type (f32 for f16, bf16): `lanes` values where `at` uses the lane symbol. */

@@ -449,33 +449,74 @@ static void attach(Builder *b, CodeKind kind, const char *arch, const void *byte
         PlanKernel *k = &b->plan->kernels.data[i];
         PlanCode c = {.kind = kind, .arch = str_intern(b->cx->strs, arch), .bytes = bytes, .len = len};
         vec_push(b->cx->arena, &k->code, c);
-        if (kind != CODE_CUDA_SOURCE || !k->emitter)
+        if (!k->emitter)                                    /* of the code that runs here */
             k->emitter = str_intern(b->cx->strs, emitter);
     }
 }
 
+static void report_spills(Builder *b, const Cubin *c)
+{
+    if (c->spill_bytes)
+        diag_warn(b->cx->diags, LOC_NONE, "%s spills %u bytes of registers a thread", b->plan->kernels.data[0].name, c->spill_bytes);
+}
+
+static bool attach_cubin(Builder *b, const Cubin *c, const char *emitter)
+{
+    report_spills(b, c);
+    attach(b, CODE_CUBIN, b->o->machine.arch, c->cubin, c->len, emitter);
+    return true;
+}
+
+static bool attach_ptx(Builder *b, const char *arch, const char *emitter)
+{
+    char *ptx = emit_ptx(b->cx->arena, b->cx->diags, b->kernels.data, b->kernels.n, arch);
+    if (ptx)
+        attach(b, CODE_PTX, arch, ptx, strlen(ptx) + 1, emitter);
+    return ptx != NULL;
+}
+
+/* PTX that every newer chip runs. What it cannot express is no reason to fail: the package then serves its own chip only. */
+static void attach_portable(Builder *b)
+{
+    Diags *quiet = diags_new(b->a);
+    char *ptx = emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
+    if (ptx)
+        attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, "llvm");
+    else
+        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s", diags_count(quiet) ? diags_at(quiet, 0)->text : "LLVM failed");
+}
+
+static bool emit_by_nvrtc(Builder *b, const char *source)
+{
+    Cubin c;
+    return nvrtc_compile(b->cx->arena, b->cx->diags, source, b->plan->kernels.data[0].name, b->o->machine.arch, &c) &&
+           attach_cubin(b, &c, "nvrtc");
+}
+
+/* PTX, assembled where an assembler is found (else the driver does it when the package is opened). */
+static bool emit_by_llvm(Builder *b)
+{
+    Cubin c;
+    if (!attach_ptx(b, b->o->machine.arch, "llvm"))
+        return false;
+    const char *ptx = vec_last(&b->plan->kernels.data[0].code).bytes;
+    return !assembler_available(NULL) ||
+           (ptx_assemble(b->cx->arena, b->cx->diags, ptx, b->o->machine.arch, &c) && attach_cubin(b, &c, "llvm"));
+}
+
 static bool emit_for_cuda(Builder *b)
 {
-    Arena *a = b->cx->arena;
-    const char *arch = b->o->machine.arch, *why;
+    const char *why, *arch = b->o->machine.arch;
     bool nvrtc = b->o->emitter == EMITTER_NVRTC || (b->o->emitter == EMITTER_AUTO && nvrtc_available(&why));
-    if (nvrtc || b->o->keep_source) {
-        char *source = emit_cuda(a, b->kernels.data, b->kernels.n);
-        if (nvrtc) {
-            Cubin c;
-            if (!nvrtc_compile(a, b->cx->diags, source, b->plan->kernels.data[0].name, arch, &c))
-                return false;
-            attach(b, CODE_CUBIN, arch, c.cubin, c.len, "nvrtc");
-        }
-        if (b->o->keep_source)
-            attach(b, CODE_CUDA_SOURCE, arch, source, strlen(source) + 1, "nvrtc");
-    }
-    if (!nvrtc || b->o->keep_source) {
-        char *ptx = emit_ptx(a, b->cx->diags, b->kernels.data, b->kernels.n, arch);
-        if (!ptx)
-            return false;
-        attach(b, CODE_PTX, arch, ptx, strlen(ptx) + 1, nvrtc ? "nvrtc" : "llvm");
-    }
+    char *source = nvrtc || b->o->keep_source ? emit_cuda(b->cx->arena, b->kernels.data, b->kernels.n) : NULL;
+    if (!(nvrtc ? emit_by_nvrtc(b, source) : emit_by_llvm(b)))
+        return false;
+    if (b->o->keep_source)
+        attach(b, CODE_CUDA_SOURCE, arch, source, strlen(source) + 1, "nvrtc");
+    if (b->o->keep_source && nvrtc && !attach_ptx(b, arch, "llvm"))
+        return false;
+    if (b->o->portable && strcmp(arch, "sm_80"))
+        attach_portable(b);
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include <llvm-c/BitReader.h>
 #include <llvm-c/Linker.h>
 #include <llvm-c/TargetMachine.h>
+#include <stdlib.h>
 
 enum { PTX_KERNEL_CONVENTION = 71, SHARED_STATIC_LIMIT = 48 * 1024 };
 enum { GLOBAL = 1, SHARED = 3 };
@@ -18,6 +19,7 @@ enum { GLOBAL = 1, SHARED = 3 };
 typedef struct {
     bool libdevice;                 /* its functions may be called */
     bool called;                    /* … and were */
+    bool early;                     /* the target has griddepcontrol (sm_90) */
     bool no_f64;                    /* an fp64 function was wanted without libdevice */
     const char *missing;
 } Ptx;
@@ -293,7 +295,7 @@ static void lower_kernel(Lower *L, const Kernel *k)
     declare_shared(L);
     LLVMPositionBuilderAtEnd(L->b, ll_block(L, "entry"));
     bind_arguments(L);
-    if (k->waits)
+    if (k->waits && ((Ptx *)L->target_data)->early)
         after_predecessors(L);
     ll_body(L);
     LLVMBuildRetVoid(L->b);
@@ -360,10 +362,10 @@ static bool print_ptx(Arena *a, Diags *d, LLVMModuleRef m, LLVMTargetMachineRef 
     return true;
 }
 
-static bool build(Arena *a, Diags *d, Kernel *const *k, uint32_t n, LLVMContextRef c, LLVMModuleRef m, LLVMTargetMachineRef tm)
+static bool build(Arena *a, Diags *d, Kernel *const *k, uint32_t n, LLVMContextRef c, LLVMModuleRef m, LLVMTargetMachineRef tm, bool early)
 {
     char path[1024];
-    Ptx ptx = {.libdevice = find_libdevice(path, sizeof path)};
+    Ptx ptx = {.libdevice = find_libdevice(path, sizeof path), .early = early};
     Arena *scratch = arena_new();
     Lower L = {.target = &ptx_target, .target_data = &ptx, .arena = scratch, .c = c, .m = m, .b = LLVMCreateBuilderInContext(c),
                .branch_on_whole = true};
@@ -396,7 +398,8 @@ char *emit_ptx(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arc
     LLVMSetModuleDataLayout(m, layout);
     LLVMDisposeTargetData(layout);
     LLVMSetTarget(m, "nvptx64-nvidia-cuda");
-    if (build(a, d, k, n, c, m, tm) && !print_ptx(a, d, m, tm, &text))
+    bool early = strncmp(arch, "sm_", 3) == 0 && atoi(arch + 3) >= 90;
+    if (build(a, d, k, n, c, m, tm, early) && !print_ptx(a, d, m, tm, &text))
         text = NULL;
     LLVMDisposeModule(m);
     LLVMDisposeTargetMachine(tm);

@@ -1,7 +1,8 @@
 /* codegen/kinds/pointwise.c — one thread, a few short vectors of the flattened domain; also everything that no other kind takes
  * (reductions and products inside are serial loops then).
  *
- * Schedule: threads, vec (lanes), items (vectors a thread, a block's width apart); on the host `chunk` elements a block. */
+ * Schedule: threads, vec (lanes), items (vectors a thread, a block's width apart), stream (data is touched once: keep it out of the
+ * caches); on the host `chunk` elements a block. */
 #include "codegen/group.h"
 #include "codegen/kind.h"
 
@@ -35,8 +36,9 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     int64_t best = widest;
     while (best > 1 && total < best * 128 * p->m->units)        /* small tensors: spread over the machine first */
         best /= 2;
-    static const struct { int64_t threads, items, shrink; } order[] = {
-        {256, 1, 1}, {128, 1, 1}, {256, 2, 1}, {512, 1, 1}, {128, 2, 1}, {256, 4, 1}, {128, 1, 2}, {256, 1, 2}, {64, 1, 1}, {256, 1, 4},
+    static const struct { int64_t threads, items, shrink, stream; } order[] = {
+        {256, 1, 1, 0}, {128, 1, 1, 0}, {256, 1, 1, 1}, {256, 2, 1, 0}, {512, 1, 1, 0}, {256, 2, 1, 1}, {128, 2, 1, 0},
+        {512, 1, 1, 1}, {256, 4, 1, 0}, {128, 1, 2, 0}, {256, 1, 2, 0}, {64, 1, 1, 0}, {256, 1, 4, 0},
     };
     for (uint32_t i = 0; i < sizeof order / sizeof *order && n < max; i++) {
         int64_t vec = best / order[i].shrink;
@@ -47,6 +49,8 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         schedule_set(s, "threads", order[i].threads);
         schedule_set(s, "vec", vec);
         schedule_set(s, "items", order[i].items);
+        if (order[i].stream)
+            schedule_set(s, "stream", 1);
     }
     return n;
 }
@@ -156,6 +160,7 @@ static bool build(KindBuild *b)
         return true;
     }
     int64_t threads_block = schedule_get(b->s, "threads", 1);
+    lower_stream(b->l, schedule_get(b->s, "stream", 0) != 0);
     for (int64_t i = 0; i < items; i++) {
         Dim t = dim_add_const(p, b->thread, i * threads_block);
         vector_at(b, dim_add(p, start, dim_mul_const(p, t, vec)), vec, n);

@@ -36,7 +36,7 @@ static Dim row_length(const KindProblem *p)
     return n;
 }
 
-static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop, int64_t early)
+static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop, int64_t early, int64_t stream)
 {
     if (*n == max)
         return;
@@ -46,6 +46,8 @@ static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t row
     schedule_set(&s, "vec", vec);
     schedule_set(&s, "loop", loop);
     schedule_set(&s, "early", early);
+    if (stream)
+        schedule_set(&s, "stream", 1);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
@@ -61,9 +63,9 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         int64_t vec = 16;
         while (vec > 1 && vec > r)
             vec /= 2;
-        add(out, &n, max, 1, 1, vec, 4, 0);
-        add(out, &n, max, 1, 1, vec, 1, 0);
-        add(out, &n, max, 1, 1, vec, 8, 0);
+        add(out, &n, max, 1, 1, vec, 4, 0, 0);
+        add(out, &n, max, 1, 1, vec, 1, 0, 0);
+        add(out, &n, max, 1, 1, vec, 8, 0, 0);
         return n;
     }
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
@@ -79,19 +81,20 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         if (t * vec * MAX_UNROLLED < r)
             continue;
         int64_t threads = t >= 128 ? t : 128;
-        add(out, &n, max, t, threads / t, vec, 0, early);
-        add(out, &n, max, t, threads / t, vec, 0, !early);
+        add(out, &n, max, t, threads / t, vec, 0, early, 0);
+        add(out, &n, max, t, threads / t, vec, 0, early, 1);
+        add(out, &n, max, t, threads / t, vec, 0, !early, 0);
         if (t < 256 && o > 4 * p->m->units)
-            add(out, &n, max, t, 256 / t, vec, 0, early);
+            add(out, &n, max, t, 256 / t, vec, 0, early, 0);
         if (t <= 32 && t > 1)
-            add(out, &n, max, t, 64 / t, vec, 0, early);
+            add(out, &n, max, t, 64 / t, vec, 0, early, 0);
         if (t == 1024)
             break;
     }
     if (r > 2048 * vec) {
-        add(out, &n, max, 1024, 1, vec, 2, 0);
-        add(out, &n, max, 512, 1, vec, 4, 0);
-        add(out, &n, max, 256, 1, vec, 4, 0);
+        add(out, &n, max, 1024, 1, vec, 2, 0, 0);
+        add(out, &n, max, 512, 1, vec, 4, 0, 0);
+        add(out, &n, max, 256, 1, vec, 4, 0, 0);
     }
     return n;
 }
@@ -321,6 +324,7 @@ static bool build(KindBuild *b)
     if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > 4 * MAX_UNROLLED))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL,
                           "illegal schedule: a row of this length does not fit in registers");
+    lower_stream(b->l, schedule_get(b->s, "stream", 0) != 0);
     Dim total = group_outer_count(p, r.g);
     Dim t = dim_const(p, r.t);
     r.in_row = dim_mod(p, b->thread, t);
