@@ -15,6 +15,7 @@ struct Lower {
     Vec(uint64_t) log;                   /* hashes in order of insertion, for scopes */
     Vec(uint32_t) scopes;                /* log length at each scope's start */
     KInst *mask;
+    bool stream;
     KInst *any_of, *any;                 /* `any`: some lane of the vector mask `any_of` is set */
 };
 
@@ -41,6 +42,7 @@ bool lower_buffer_of(const Lower *l, const Node *n, uint32_t *buffer)
 }
 
 void lower_mask(Lower *l, KInst *mask) { l->mask = mask; }
+void lower_stream(Lower *l, bool stream) { l->stream = stream; }
 
 static uint64_t known_hash(const Node *n, const Index *at, KInst *mask, uint32_t lanes)
 {
@@ -353,6 +355,7 @@ static KInst *lower_load(Lower *l, uint32_t buffer, const Node *n, const Index *
     KInst *mask = l->mask;
     KInst *v = k_load(l->k, buffer, flat, lanes, mask, 0);
     v->name = n->name;
+    v->stream = l->stream && lanes > 1;                   /* what all lanes share is read again by others */
     return k_cast(l->k, v, compute_type(n->type.dtype));
 }
 
@@ -436,8 +439,8 @@ KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes)
 
 void lower_store(Lower *l, uint32_t buffer, const Node *n, const Index *at, KInst *value, KInst *mask)
 {
-    uint32_t lanes = value->type.lanes;
     Dim flat = index_flatten(l->k->cx->dims, &n->type.shape, at);
-    (void)lanes;
-    k_store(l->k, buffer, flat, k_cast(l->k, value, n->type.dtype), mask);
+    KInst *s = k_store(l->k, buffer, flat, k_cast(l->k, value, n->type.dtype), mask);
+    if (s)
+        s->stream = l->stream;
 }
