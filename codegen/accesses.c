@@ -24,7 +24,7 @@ static void visit(Context *cx, Map *m, const Node *n, const Index *at)
         v->at[v->n++] = *at;
 }
 
-GroupAccesses group_accesses(Context *cx, const Group *g)
+static Map *walk(Context *cx, const Group *g)
 {
     DimPool *p = cx->dims;
     Map *m = map_new(cx->scratch);
@@ -45,6 +45,20 @@ GroupAccesses group_accesses(Context *cx, const Group *g)
                 visit(cx, m, n->in[k], &in);
             }
     }
+    return m;
+}
+
+uint32_t group_places(Context *cx, const Group *g, const Node *n, const Index **at)
+{
+    const Places *v = places_of(cx, walk(cx, g), n);
+    *at = v->at;
+    return v->n;
+}
+
+GroupAccesses group_accesses(Context *cx, const Group *g)
+{
+    DimPool *p = cx->dims;
+    Map *m = walk(cx, g);
     Vec(GroupAccess) out = {0};
     for (uint32_t i = 0; i < g->inputs.n; i++) {
         Node *n = g->inputs.data[i];

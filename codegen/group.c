@@ -344,7 +344,7 @@ static const char *refused(Former *f, Build *b, Node *n, const Visit *v)
     if (op_class(n->op) == CLASS_REDUCE)
         return reduce_refused(f, b, n, v);
     if (op_class(n->op) == CLASS_CONTRACT)
-        return group_takes_matmul(f->cx, b->g, n, v->n_at == 1 ? &v->at[0] : NULL, f->o);
+        return group_takes_matmul(f->cx, b->g, n, v->at, v->n_at, f->o);
     if (op_class(n->op) == CLASS_SCAN)
         return "a scan is computed on its own";
     return NULL;

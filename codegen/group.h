@@ -2,9 +2,13 @@
 #pragma once
 #include "codegen/lower.h"
 
-/* matmul_view.c: may the group, whose outputs read matmul `n` at `at` (NULL: at several places), become the product with an
- * epilogue? NULL: yes; otherwise why not. */
-const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, const CodegenOptions *o);
+/* matmul_view.c: may the group, whose outputs read matmul `n` at `at` (n_at places), become the product with an epilogue?
+ * NULL: yes; otherwise why not. */
+const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, const CodegenOptions *o);
+/* The columns of product `n` that an element of the group reads lie at start[i] + its own last coordinate, in its own row: how many
+ * places (at most MATMUL_PLACES) those are; 0: it is read in another way. One place at 0 over the whole product is the usual. */
+enum { MATMUL_PLACES = 2 };
+uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, Dim *start);
 
 /* A matmul operand seen through movement ops as a strided matrix in memory. */
 typedef struct {
@@ -39,3 +43,5 @@ PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n);
 typedef struct { Node *node; Index at; Dim flat; } GroupAccess;
 typedef struct { GroupAccess *a; uint32_t n; } GroupAccesses;
 GroupAccesses group_accesses(Context *cx, const Group *g);
+/* Where it reads `n`, one of its own nodes or inputs, over its symbols. */
+uint32_t group_places(Context *cx, const Group *g, const Node *n, const Index **at);

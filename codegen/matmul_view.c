@@ -113,21 +113,44 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
     return in_pieces(cx, n, 0) && in_pieces(cx, n, 1) ? NULL : "an operand is not contiguous along the sums, or its rows are not aligned";
 }
 
-const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, const CodegenOptions *o)
+uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, Dim *start)
 {
+    DimPool *p = cx->dims;
+    uint32_t last = node_rank(n) - 1;
+    if (g->domain.rank != last + 1 || n_at > MATMUL_PLACES)
+        return 0;
+    for (uint32_t d = 0; d < last; d++)
+        if (g->domain.d[d] != n->type.shape.d[d])
+            return 0;
+    for (uint32_t i = 0; i < n_at; i++) {
+        for (uint32_t d = 0; d < last; d++)
+            if (at[i].d[d] != g->sym[d])
+                return 0;
+        start[i] = dim_sub(p, at[i].d[last], g->sym[last]);
+        if (!dim_is_const(start[i]) || start[i]->value < 0 ||
+            !dim_le(p, dim_add(p, start[i], g->domain.d[last]), n->type.shape.d[last]))
+            return 0;
+    }
+    return n_at;
+}
+
+const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, const CodegenOptions *o)
+{
+    Dim start[MATMUL_PLACES];
+    LibraryEpilogue e;
     if (!o->fuse)
         return "fusion is off";
     if (g->matmul)
         return "a group holds one matrix product";
     if (g->reduces.n)
         return "a reduction follows the matrix product";
-    if (!at || !shape_equal(&g->domain, &n->type.shape))
+    if (!matmul_columns(cx, g, n, at, n_at, start))
         return "its consumers do not read the product element by element";
-    for (uint32_t i = 0; i < node_rank(n); i++)
-        if (at->d[i] != g->sym[i])
-            return "its consumers do not read the product element by element";
-    LibraryEpilogue e;
-    if (o->machine.target == TARGET_CUDA && o->use_library && matmul_not_small(cx, n, &o->machine) && !library_epilogue_of(g, n, &e))
+    if (!matmul_not_small(cx, n, &o->machine))
+        return NULL;
+    if (!shape_equal(&g->domain, &n->type.shape))
+        return "its consumers read parts of the product";
+    if (o->machine.target == TARGET_CUDA && o->use_library && !library_epilogue_of(g, n, &e))
         return "the library has no such epilogue";
     return NULL;
 }

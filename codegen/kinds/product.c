@@ -25,14 +25,24 @@ static void coords_of(const Product *x, Dim row, Dim col, Dim *coords)
             coords[i] = dim_const(x->p, 0);
 }
 
-void product_finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask)
+void product_know(Product *x, Dim row, Dim col, KInst *value)
+{
+    Index at = {0};
+    coords_of(x, row, col, at.d);
+    lower_know(x->b->l, x->n, &at, value);
+}
+
+void product_store(Product *x, Dim row, Dim col, uint32_t lanes, KInst *mask)
 {
     Dim coords[MAX_RANK];
-    Index at = {0};
     coords_of(x, row, col, coords);
-    memcpy(at.d, coords, sizeof(Dim) * node_rank(x->n));
-    lower_know(x->b->l, x->n, &at, value);
     store_outputs_at(x->b, coords, lanes, mask);
+}
+
+void product_finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask)
+{
+    product_know(x, row, col, value);
+    product_store(x, row, col, lanes, mask);
 }
 
 void product_load_early(Product *x, Dim row, Dim col, uint32_t lanes, KInst *mask)

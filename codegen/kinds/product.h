@@ -17,7 +17,11 @@ typedef struct Product {
 } Product;
 
 Product product_new(KindBuild *b);
-/* The group's outputs at (row, col…) where the product is `value`. */
+/* Element (row, col) of the product is `value`. */
+void product_know(Product *x, Dim row, Dim col, KInst *value);
+/* The group's outputs at (row, col…) of its domain, from what is known of the product. */
+void product_store(Product *x, Dim row, Dim col, uint32_t lanes, KInst *mask);
+/* Both, where the group reads the product element by element. */
 void product_finish_at(Product *x, Dim row, Dim col, KInst *value, uint32_t lanes, KInst *mask);
 /* Loads at (row, col) what the outputs there need beside the product, so that it is on its way while the product is computed. `mask`
  * must be the one that product_finish_at gets. */

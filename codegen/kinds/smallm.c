@@ -6,21 +6,14 @@
  * before it waits. The warps of a block share k; their sums meet in shared memory and are added in a fixed order, then the group's
  * expressions run on whole results, one a thread. What those load beside the product is asked for before the weights are.
  *
- * Rows past the end are clamped, not masked: an extra row or column of the product is never stored.
+ * Rows past the end are clamped, not masked: an extra row or column of the product is never stored. Where the group reads two parts of
+ * the product together (gate and up of stacked projections), a block computes the same row tiles of both.
  *
- * Schedule: warps (a block), tiles (row tiles a block), flight (steps in flight a warp). */
+ * Schedule: warps (a block), tiles (row tiles a block, of each part), flight (steps in flight a warp). */
 #include "codegen/kinds/product.h"
 
-enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, CHAINS = 2,
+enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, MAX_TILES = 2, CHAINS = 2,
        REGISTERS = 104 /* of 128 a thread, for loads and sums */ };
-
-static bool accepts(const KindProblem *p, const char **why_not)
-{
-    *why_not = !p->g->matmul          ? "not a matrix product"
-             : p->g->reduces.n        ? "a reduction follows the product"
-             : matmul_not_small(p->cx, p->g->matmul, p->m);
-    return !*why_not;
-}
 
 /* ---- schedules --------------------------------------------------------------------------------------------------------------- */
 static int64_t steps_of(const KindProblem *p)
@@ -30,12 +23,22 @@ static int64_t steps_of(const KindProblem *p)
     return (k->value + STEP - 1) / STEP;
 }
 
+/* Columns of the group's domain: what one part of the product has. */
+static Dim columns_of(const Group *g) { return g->domain.d[g->domain.rank - 1]; }
+
 static Dim row_tiles(const KindProblem *p, int64_t tiles)
 {
     DimPool *d = p->cx->dims;
     Dim m, n, k, batch;
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
-    return dim_mul(d, batch, dim_ceildiv(d, n, dim_const(d, tiles * TILE)));
+    return dim_mul(d, batch, dim_ceildiv(d, columns_of(p->g), dim_const(d, tiles * TILE)));
+}
+
+static uint32_t parts_of(const KindProblem *p, Dim *start)
+{
+    const Index *at;
+    uint32_t n = group_places(p->cx, p->g, p->g->matmul, &at);
+    return matmul_columns(p->cx, p->g, p->g->matmul, at, n, start);
 }
 
 static int64_t sets_of(const KindProblem *p)
@@ -48,8 +51,9 @@ static int64_t sets_of(const KindProblem *p)
 /* At most `flight` steps at a time: as many turns as that needs, all the same. */
 static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t warps, int64_t tiles, int64_t flight)
 {
-    int64_t share = (steps_of(p) + warps - 1) / warps, sets = sets_of(p);
-    while (flight > 1 && flight * (8 * tiles + 4 * sets) + 4 * CHAINS * tiles * sets > REGISTERS)
+    Dim start[MATMUL_PLACES];
+    int64_t share = (steps_of(p) + warps - 1) / warps, sets = sets_of(p), own = tiles * parts_of(p, start);
+    while (flight > 1 && flight * (8 * own + 4 * sets) + 4 * CHAINS * own * sets > REGISTERS)
         flight--;
     int64_t turns = (share + flight - 1) / flight;
     Schedule s = {.kind = "smallm"};
@@ -59,7 +63,7 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
-    if (*n < max && (warps == 1 || steps_of(p) >= warps))
+    if (*n < max && own <= MAX_TILES && (warps == 1 || steps_of(p) >= warps))
         out[(*n)++] = s;
 }
 
@@ -97,16 +101,28 @@ static uint32_t threads(const KindProblem *p, const Schedule *s)
     return 32 * (uint32_t)schedule_get(s, "warps", 1);
 }
 
+static bool accepts(const KindProblem *p, const char **why_not)
+{
+    Dim start[MATMUL_PLACES];
+    *why_not = !p->g->matmul          ? "not a matrix product"
+             : p->g->reduces.n        ? "a reduction follows the product"
+             : !parts_of(p, start)    ? "the product is not read column by column"
+             : matmul_not_small(p->cx, p->g->matmul, p->m);
+    return !*why_not;
+}
+
 /* ---- the sums ------------------------------------------------------------------------------------------------------------------ */
 typedef struct {
     Product x;
     MatrixView w, in;
     uint32_t w_buffer, in_buffer;
-    int64_t warps, tiles, flight, sets;
+    int64_t warps, tiles, flight, sets;         /* tiles: of a warp, of all parts */
+    int64_t span, parts;                        /* tiles of a part; parts of the product that are read */
+    Dim start[MATMUL_PLACES], columns;          /* where a part begins; how many columns each has */
     Dim warp, quad, in_quad;                    /* number of the warp; of the quad in it; of the thread in that */
 } Stream;
 
-typedef KInst *Sums[CHAINS * 2 * 2 * 4];        /* chains x tiles x sets */
+typedef KInst *Sums[CHAINS * MAX_TILES * 2];     /* [tile][set][chain] */
 
 static uint32_t n_sums(const Stream *s) { return (uint32_t)(CHAINS * s->tiles * s->sets); }
 
@@ -132,13 +148,14 @@ static KInst *load(Stream *s, bool weights, Dim row, Dim k, KInst *mask)
 static void flight(Stream *s, Dim k0, int64_t steps, Dim end, Sums sums)
 {
     DimPool *p = s->x.p;
-    KInst *w[MAX_FLIGHT][4][2], *in[MAX_FLIGHT][2];
+    KInst *w[MAX_FLIGHT][MAX_TILES][2], *in[MAX_FLIGHT][2];
     for (int64_t j = 0; j < steps; j++) {
         Dim k = dim_add(p, dim_add_const(p, k0, j * STEP), dim_mul_const(p, s->in_quad, 8));
         KInst *mask = end ? k_test(s->x.k, k, end, 1) : NULL;
         for (int64_t i = 0; i < s->tiles * 2; i++) {
-            Dim row = dim_add_const(p, dim_add(p, s->x.col0, s->quad), i * 8);
-            w[j][i / 2][i % 2] = load(s, true, clamped(p, row, s->x.nn), k, mask);
+            Dim row = dim_add_const(p, dim_add(p, s->x.col0, s->quad), i / 2 % s->span * TILE + i % 2 * 8);
+            row = dim_add(p, clamped(p, row, s->columns), s->start[i / 2 / s->span]);
+            w[j][i / 2][i % 2] = load(s, true, row, k, mask);
         }
         for (int64_t i = 0; i < s->sets; i++)
             in[j][i] = load(s, false, clamped(p, dim_add_const(p, s->quad, i * COLUMNS), s->x.m), k, mask);
@@ -190,7 +207,7 @@ static void deposit(Stream *s, uint32_t partial, Sums sums)
 }
 
 /* ---- the results --------------------------------------------------------------------------------------------------------------- */
-typedef struct { Dim row, col, place; KInst *mask; } Result;      /* of x, of the weights; in shared memory; NULL: always */
+typedef struct { Dim row, col, place; KInst *mask; } Result;      /* of x, of a part; in shared memory; NULL: always */
 
 static KInst *both(Kernel *k, KInst *a, KInst *b)
 {
@@ -202,14 +219,15 @@ static KInst *both(Kernel *k, KInst *a, KInst *b)
 static Result result_at(Stream *s, int64_t i)
 {
     DimPool *p = s->x.p;
-    int64_t width = s->tiles * TILE;
+    int64_t width = s->span * TILE;
     Dim count = dim_mul_const(p, s->x.m, width), number = dim_add_const(p, s->x.b->thread, i * s->warps * 32);
     Dim e = clamped(p, number, count), row = dim_floordiv(p, e, dim_const(p, width)), within = dim_mod(p, e, dim_const(p, width));
     Dim tile = dim_floordiv(p, within, dim_const(p, TILE)), set = dim_floordiv(p, row, dim_const(p, COLUMNS));
     Dim place = dim_mul_const(p, dim_add(p, dim_mul_const(p, tile, s->sets), set), SET);
     place = dim_add(p, place, dim_mul_const(p, dim_mod(p, row, dim_const(p, COLUMNS)), SET / COLUMNS));
     Dim col = dim_add(p, s->x.col0, within);
-    KInst *row_in = k_test(s->x.k, number, count, 1), *col_in = k_test(s->x.k, col, s->x.nn, 1);
+    KInst *row_in = k_test(s->x.k, number, count, 1), *col_in = k_test(s->x.k, col, s->columns, 1);
+    col = dim_is(s->columns, 1) ? dim_const(p, 0) : col;
     return (Result){.row = row, .col = col, .place = dim_add(p, place, dim_mod(p, within, dim_const(p, TILE))),
                     .mask = both(s->x.k, row_in, col_in)};
 }
@@ -222,21 +240,32 @@ static KInst *total(Stream *s, uint32_t partial, Dim place)
     return sum;
 }
 
+static void finish(Stream *s, uint32_t partial, const Result *r)
+{
+    for (int64_t i = 0; i < s->parts; i++) {
+        Dim place = dim_add_const(s->x.p, r->place, i * s->span * s->sets * SET);
+        product_know(&s->x, r->row, dim_add(s->x.p, r->col, s->start[i]), total(s, partial, place));
+    }
+    product_store(&s->x, r->row, r->col, 1, r->mask);
+}
+
 static bool build(KindBuild *b)
 {
     DimPool *p = b->k->cx->dims;
     Context *cx = b->k->cx;
-    Stream s = {.x = product_new(b), .warps = schedule_get(b->s, "warps", 1), .tiles = schedule_get(b->s, "tiles", 1),
-                .flight = schedule_get(b->s, "flight", 1)};
-    if (s.warps < 1 || s.warps > 16 || s.tiles < 1 || s.tiles > 2 || s.flight < 1 || s.flight > MAX_FLIGHT)
+    Stream s = {.x = product_new(b), .warps = schedule_get(b->s, "warps", 1), .span = schedule_get(b->s, "tiles", 1),
+                .flight = schedule_get(b->s, "flight", 1), .columns = columns_of(b->problem.g)};
+    s.parts = parts_of(&b->problem, s.start);
+    s.tiles = s.span * s.parts;
+    if (s.warps < 1 || s.warps > 16 || s.tiles < 1 || s.tiles > MAX_TILES || s.flight < 1 || s.flight > MAX_FLIGHT)
         return diag_error(cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: more tiles or loads than a thread can hold");
     bool known = product_view(cx, s.x.n, 0, &s.in) && product_view(cx, s.x.n, 1, &s.w) && lower_buffer_of(b->l, s.in.base, &s.in_buffer) &&
                  lower_buffer_of(b->l, s.w.base, &s.w_buffer);
     pawl_assert(known, "an operand of the product is not in memory");
     s.sets = s.x.m->value > COLUMNS ? 2 : 1;
-    Dim per_batch = dim_ceildiv(p, s.x.nn, dim_const(p, s.tiles * TILE)), lane = dim_mod(p, b->thread, dim_const(p, 32));
+    Dim per_batch = dim_ceildiv(p, s.columns, dim_const(p, s.span * TILE)), lane = dim_mod(p, b->thread, dim_const(p, 32));
     s.x.at_batch = dim_floordiv(p, b->block, per_batch);
-    s.x.col0 = dim_mul_const(p, dim_mod(p, b->block, per_batch), s.tiles * TILE);
+    s.x.col0 = dim_mul_const(p, dim_mod(p, b->block, per_batch), s.span * TILE);
     s.warp = dim_floordiv(p, b->thread, dim_const(p, 32));
     s.quad = dim_floordiv(p, lane, dim_const(p, 4));
     s.in_quad = dim_mod(p, lane, dim_const(p, 4));
@@ -245,7 +274,7 @@ static bool build(KindBuild *b)
         b->k->min_blocks = (int)(16 / s.warps);
 
     Result r[32];
-    int64_t n = (s.x.m->value * s.tiles * TILE + s.warps * 32 - 1) / (s.warps * 32);
+    int64_t n = (s.x.m->value * s.span * TILE + s.warps * 32 - 1) / (s.warps * 32);
     for (int64_t i = 0; i < n; i++) {
         r[i] = result_at(&s, i);
         product_load_early(&s.x, r[i].row, r[i].col, 1, r[i].mask);
@@ -258,7 +287,7 @@ static bool build(KindBuild *b)
     deposit(&s, partial, sums);
     k_barrier(b->k);
     for (int64_t i = 0; i < n; i++)
-        product_finish_at(&s.x, r[i].row, r[i].col, total(&s, partial, r[i].place), 1, r[i].mask);
+        finish(&s, partial, &r[i]);
     return true;
 }
 

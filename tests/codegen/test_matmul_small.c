@@ -38,6 +38,11 @@ static const char *const graphs[] = {
     " %z = relu(%h)\n return %h, %z }",
     "graph swiglu { input %x : bf16[8, 1, 64]\n input %g : bf16[32, 64]\n input %u : bf16[32, 64]\n"
     " %y = mul(silu(linear(%x, %g)), linear(%x, %u))\n return %y }",
+    "graph stacked { input %x : bf16[8, 1, 64]\n input %w : bf16[96, 64]\n %p = linear(%x, %w)\n"
+    " %y = mul(silu(slice(%p, axis=2, size=48)), slice(%p, axis=2, start=48, size=48))\n return %y }",
+    "graph narrow { input %x : bf16[2, 32]\n input %w : bf16[2, 32]\n %p = linear(%x, %w)\n"
+    " %y = sub(slice(%p, axis=1, start=1, size=1), slice(%p, axis=1, size=1))\n return %y }",
+    "graph part { input %x : bf16[11, 72]\n input %w : bf16[40, 72]\n %p = linear(%x, %w)\n %y = relu(slice(%p, axis=1, start=7, size=21))\n return %y }",
     "graph batched { input %a : bf16[2, 3, 7, 32]\n input %b : bf16[2, 3, 21, 32]\n %y = mul(matmul(%a, %b, trans_b=1), 0.5)\n return %y }",
     "graph shared { input %a : bf16[4, 7, 32]\n input %b : bf16[1, 21, 32]\n %y = matmul(%a, %b, trans_b=1)\n return %y }",
     "graph views { input %x : bf16[4, 3, 2, 16]\n input %w : bf16[96, 20]\n %q = slice(%x, axis=1, start=1, size=1)\n"
@@ -49,7 +54,7 @@ static void epilogues_and_views(void **state)
 {
     int failed = 0;
     (void)state;
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 9; i++)
         failed += failed_over_schedules(graphs[i], 5);
     assert_int_equal(failed, 0);
 }
