@@ -12,8 +12,10 @@
  * Schedule: warps (a block), tiles (row tiles a block, of each part), flight (steps in flight a warp). */
 #include "codegen/kinds/product.h"
 
-enum { TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS /* a column of 16 sums takes 20: no bank twice */, MAX_FLIGHT = 8, MAX_TILES = 2, CHAINS = 2,
-       REGISTERS = 104 /* of 128 a thread, for loads and sums */ };
+enum {
+    TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS,       /* a column of 16 sums takes 20 places: no bank twice */
+    MAX_FLIGHT = 8, MAX_TILES = 2, CHAINS = 2, REGISTERS = 104,  /* of 128 a thread, for loads and sums */
+};
 
 /* ---- schedules --------------------------------------------------------------------------------------------------------------- */
 static int64_t steps_of(const KindProblem *p)

@@ -39,7 +39,8 @@ static char *random_product(Arena *a, uint64_t seed)
 {
     static const int sizes[] = {1, 2, 3, 5, 7, 13, 16, 17, 31, 32, 33, 48, 64, 97}, batches[] = {1, 2, 3, 5};
     static const char *const dtypes[] = {"f32", "f32", "bf16", "f16", "f64", "i32"};
-    static const char *const tails[] = {"%y = add(%p, 0)", "%y = relu(%p)", "%y = add(%p, %r)", "%y = mul(add(%p, %c), 2)", "%y = sub(%r, %p)\n %z = abs(%y)"};
+    static const char *const tails[] = {"%y = add(%p, 0)", "%y = relu(%p)", "%y = add(%p, %r)", "%y = mul(add(%p, %c), 2)",
+                                        "%y = abs(sub(%r, %p))"};
     Dice d = {seed, 0};
     StrBuf b = strbuf_new(a);
     int m = sizes[roll(&d, 14)], n = sizes[roll(&d, 14)], k = sizes[roll(&d, 14)], lead[3], la[3], lb[3];
@@ -52,7 +53,8 @@ static char *random_product(Arena *a, uint64_t seed)
     add_shape(&b, t, la, na, ta ? k : m, ta ? m : k);
     strbuf_printf(&b, "%s\n input %%b : ", distribution(t));
     add_shape(&b, t, lb, nb, tb ? n : k, tb ? k : n);
-    strbuf_printf(&b, "%s\n input %%c : %s[%d]%s\n input %%r : %s[%d, %d]%s\n", distribution(t), t, n, distribution(t), t, m, n, distribution(t));
+    strbuf_printf(&b, "%s\n input %%c : %s[%d]%s\n input %%r : %s[%d, %d]%s\n", distribution(t), t, n, distribution(t), t, m, n,
+                  distribution(t));
     strbuf_printf(&b, " %%p = matmul(%%a, %%b, trans_a=%u, trans_b=%u)\n %s\n return %%y }", ta, tb, tails[tail]);
     return b.text;
 }
@@ -74,7 +76,8 @@ static const char *const deep[] = {
     "graph long { input %a : f32[3, 1111]\n input %b : f32[1111, 40]\n %y = matmul(%a, %b)\n return %y }",
     "graph long_dot { input %a : bf16[5, 1111]\n param %w : bf16[70, 1111]\n %y = linear(%a, %w)\n return %y }",
     "graph wide { input %a : f32[130, 24]\n param %w : f32[259, 24]\n param %b : f32[259]\n %y = gelu(linear(%a, %w, %b))\n return %y }",
-    "graph decode { input %a : bf16[8, 1, 256]\n param %w : bf16[512, 256]\n input %r : bf16[8, 1, 512]\n %y = add(%r, linear(%a, %w))\n return %y }",
+    "graph decode { input %a : bf16[8, 1, 256]\n param %w : bf16[512, 256]\n input %r : bf16[8, 1, 512]\n"
+    " %y = add(%r, linear(%a, %w))\n return %y }",
     ("graph heads { input %x : f32[2, 9, 3, 16]\n input %k : f32[2, 9, 3, 16]\n"
      " %y = matmul(permute(%x, perm=[0, 2, 1, 3]), permute(%k, perm=[0, 2, 3, 1]))\n return %y }"),
 };
@@ -118,7 +121,8 @@ static bool compiles(Kernel *k, const char *arch, void *arg)
 
 static const char *const compiled[] = {
     "graph qkv { input %x : bf16[8, 1, 2048]\n input %w : bf16[4096, 2048]\n %y = linear(%x, %w)\n return %y }",
-    "graph down { input %x : bf16[16, 6144]\n input %w : bf16[2048, 6144]\n input %r : bf16[16, 2048]\n %y = add(%r, linear(%x, %w))\n return %y }",
+    "graph down { input %x : bf16[16, 6144]\n input %w : bf16[2048, 6144]\n input %r : bf16[16, 2048]\n"
+    " %y = add(%r, linear(%x, %w))\n return %y }",
     "graph odd { input %x : f16[3, 1000]\n input %w : f16[77, 1000]\n input %b : f16[77]\n %y = gelu(linear(%x, %w, %b))\n return %y }",
 };
 
@@ -137,13 +141,15 @@ static void code_for_gpus(void **state)
             assert_true(simulate_graph(compiled[i / 2], &o, 0));
     }
     for (size_t i = 0; i < sizeof tiled / sizeof *tiled; i++)
-        assert_true(simulate_graph(tiled[i], &(SimulateOptions){.arch = i ? "sm_80" : "sm_90a", .kind = "matmul", .instead = compiles}, 0));
+        assert_true(simulate_graph(tiled[i], &(SimulateOptions){.arch = i ? "sm_80" : "sm_90a", .kind = "matmul", .instead = compiles},
+                                   0));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_products), cmocka_unit_test(deep_sums), cmocka_unit_test(tiles_interpreted), cmocka_unit_test(code_for_gpus),
+        cmocka_unit_test(random_products), cmocka_unit_test(deep_sums), cmocka_unit_test(tiles_interpreted),
+        cmocka_unit_test(code_for_gpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

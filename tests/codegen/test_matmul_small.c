@@ -1,4 +1,5 @@
-/* Products of few rows on the tensor cores, their kernels interpreted (simulate.h): every index, mask and fragment against the evaluator. */
+/* Products of few rows on the tensor cores, their kernels interpreted (simulate.h): every index, mask and fragment against the
+ * evaluator. */
 #include "tests/codegen/simulate.h"
 
 #include <setjmp.h>
@@ -19,13 +20,15 @@ static int failed_over_schedules(const char *text, uint32_t schedules)
 
 static void rows_and_depths(void **state)
 {
-    static const int shapes[][3] = {{1, 16, 64}, {8, 32, 512}, {3, 17, 8}, {16, 48, 1024}, {9, 31, 328}, {5, 1, 2056}, {8, 33, 4096}, {13, 70, 40}};
+    static const int shapes[][3] = {{1, 16, 64}, {8, 32, 512}, {3, 17, 8}, {16, 48, 1024}, {9, 31, 328}, {5, 1, 2056}, {8, 33, 4096},
+                                    {13, 70, 40}};
     int failed = 0;
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         char text[256];
         const char *t = i % 2 ? "f16" : "bf16";
-        snprintf(text, sizeof text, "graph linear { input %%x : %s[%d, %d]\n input %%w : %s[%d, %d]\n %%y = linear(%%x, %%w)\n return %%y }", t,
+        snprintf(text, sizeof text, "graph linear { input %%x : %s[%d, %d]\n input %%w : %s[%d, %d]\n"
+                 " %%y = linear(%%x, %%w)\n return %%y }", t,
                  shapes[i][0], shapes[i][2], t, shapes[i][1], shapes[i][2]);
         failed += failed_over_schedules(text, i < 2 ? 14 : 5);
     }
@@ -42,11 +45,13 @@ static const char *const graphs[] = {
     " %y = mul(silu(slice(%p, axis=2, size=48)), slice(%p, axis=2, start=48, size=48))\n return %y }",
     "graph narrow { input %x : bf16[2, 32]\n input %w : bf16[2, 32]\n %p = linear(%x, %w)\n"
     " %y = sub(slice(%p, axis=1, start=1, size=1), slice(%p, axis=1, size=1))\n return %y }",
-    "graph part { input %x : bf16[11, 72]\n input %w : bf16[40, 72]\n %p = linear(%x, %w)\n %y = relu(slice(%p, axis=1, start=7, size=21))\n return %y }",
+    "graph part { input %x : bf16[11, 72]\n input %w : bf16[40, 72]\n %p = linear(%x, %w)\n"
+    " %y = relu(slice(%p, axis=1, start=7, size=21))\n return %y }",
     "graph batched { input %a : bf16[2, 3, 7, 32]\n input %b : bf16[2, 3, 21, 32]\n %y = mul(matmul(%a, %b, trans_b=1), 0.5)\n return %y }",
     "graph shared { input %a : bf16[4, 7, 32]\n input %b : bf16[1, 21, 32]\n %y = matmul(%a, %b, trans_b=1)\n return %y }",
     "graph views { input %x : bf16[4, 3, 2, 16]\n input %w : bf16[96, 20]\n %q = slice(%x, axis=1, start=1, size=1)\n"
-    " %v = permute(reshape(%w, shape=[20, 96]), perm=[1, 0])\n %y = matmul(reshape(%q, shape=[4, 32]), slice(%v, axis=0, start=32, size=32))\n return %y }",
+    " %v = permute(reshape(%w, shape=[20, 96]), perm=[1, 0])\n"
+    " %y = matmul(reshape(%q, shape=[4, 32]), slice(%v, axis=0, start=32, size=32))\n return %y }",
     "graph turned { input %x : bf16[64, 5]\n input %w : bf16[24, 64]\n %y = matmul(permute(%x, perm=[1, 0]), %w, trans_b=1)\n return %y }",
 };
 
