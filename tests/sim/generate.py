@@ -82,7 +82,7 @@ def program(name, what, body, *, words_in, words_out, inputs="WORDS", grid=1, bl
 STORES = {"d": ("u32", 1), "fd": ("f32", 1), "ld": ("u64", 2), "dd": ("f64", 2), "p": (None, 1), "hd": (None, 1)}
 
 
-def table(name, what, rows, *, wide=False, block=128, grid=1, **options):
+def table(name, what, rows, *, wide=False, block=96, grid=1, **options):
     """Every thread runs every row on its own operands."""
     offset, body = 0, []
     # 64-bit results first, so that they are aligned
