@@ -3,14 +3,15 @@
  *
  * T neighbouring threads share a row; each takes every T-th vector of it. Reductions run level by level (a softmax has two); the
  * outputs follow. With `items` unrolled, what one phase loaded or computed at an element is still in registers for the next; rows
- * that are too long for that are walked in a loop and read again, mostly from cache.
+ * that are too long for that are walked in a loop; what was read is kept in shared memory where it fits (each thread finds its own
+ * elements there: no barrier), else it is read again, mostly from cache.
  *
- * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop), early (what only the
+ * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop), keep (in shared memory), early (what only the
  * outputs need is loaded before the reductions: hides a memory latency, costs registers). */
 #include "codegen/group.h"
 #include "codegen/kind.h"
 
-enum { MAX_UNROLLED = 16 };
+enum { MAX_UNROLLED = 16, MAX_ITEMS = 4 * MAX_UNROLLED };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
@@ -36,22 +37,86 @@ static Dim row_length(const KindProblem *p)
     return n;
 }
 
-static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t t, int64_t rows, int64_t vec, int64_t loop, int64_t early, int64_t stream)
+/* Inputs that are read along the row: what a looping schedule may keep in shared memory. */
+enum { MAX_KEPT = 4 };
+typedef struct { uint32_t n; GroupAccess a[MAX_KEPT]; } Kept;
+
+static Kept find_kept(Context *cx, const Group *g)
+{
+    Kept k = {0};
+    GroupAccesses all = group_accesses(cx, g);
+    for (uint32_t i = 0; i < all.n && k.n < MAX_KEPT; i++) {
+        bool row = false, whole = true;
+        Dim rest = all.a[i].flat;
+        for (uint32_t d = 0; d < g->domain.rank; d++) {
+            if (dim_is_const(g->sym[d]))
+                continue;
+            row |= !(g->outer_mask & 1u << d) && dim_uses(rest, g->sym[d]);
+            whole &= dim_uses(all.a[i].flat, g->sym[d]);                   /* a vector shared by rows is in cache anyway */
+        }
+        for (uint32_t d = 0; d < g->domain.rank; d++)
+            rest = dim_is_const(g->sym[d]) ? rest : dim_subst(cx->dims, rest, &(DimSubst){g->sym[d], dim_const(cx->dims, 0)}, 1);
+        if (row && whole && dim_is_const(rest))
+            k.a[k.n++] = all.a[i];
+    }
+    return k;
+}
+
+/* Shared memory that keeping them takes for one row; 0: nothing to keep, or rows of unknown length. */
+static int64_t kept_bytes(const KindProblem *p)
+{
+    Kept k = find_kept(p->cx, p->g);
+    Dim length = group_row_count(p->cx->dims, p->g);
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < k.n; i++)
+        bytes += dim_is_const(length) ? length->value * dtype_bytes(k.a[i].node->type.dtype) : 0;
+    return bytes;
+}
+
+typedef struct { int64_t t, rows, vec, loop, keep, early, stream; } Choice;
+
+static void add(Schedule *out, uint32_t *n, uint32_t max, Choice c)
 {
     if (*n == max)
         return;
     Schedule s = {.kind = "row"};
-    schedule_set(&s, "lanes_row", t);
-    schedule_set(&s, "rows", rows);
-    schedule_set(&s, "vec", vec);
-    schedule_set(&s, "loop", loop);
-    schedule_set(&s, "early", early);
-    if (stream)
+    schedule_set(&s, "lanes_row", c.t);
+    schedule_set(&s, "rows", c.rows);
+    schedule_set(&s, "vec", c.vec);
+    schedule_set(&s, "loop", c.loop);
+    schedule_set(&s, "early", c.early);
+    if (c.keep)
+        schedule_set(&s, "keep", 1);
+    if (c.stream)
         schedule_set(&s, "stream", 1);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
     out[(*n)++] = s;
+}
+
+/* Few vectors a thread keep everything in registers; more threads a row when rows are few. */
+static void add_unrolled(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t r, int64_t o, int64_t vec)
+{
+    static const int64_t items_order[] = {2, 1, 4, 8, 16};
+    int64_t early = o <= 4 * p->m->units;
+    for (uint32_t i = 0; i < 5; i++) {
+        int64_t t = 1;
+        while (t < 1024 && t * vec * items_order[i] < r)
+            t *= 2;
+        if (t * vec * MAX_UNROLLED < r)
+            continue;
+        int64_t rows = (t >= 128 ? t : 128) / t;
+        add(out, n, max, (Choice){.t = t, .rows = rows, .vec = vec, .early = early});
+        add(out, n, max, (Choice){.t = t, .rows = rows, .vec = vec, .early = early, .stream = 1});
+        add(out, n, max, (Choice){.t = t, .rows = rows, .vec = vec, .early = !early});
+        if (t < 256 && o > 4 * p->m->units)
+            add(out, n, max, (Choice){.t = t, .rows = 256 / t, .vec = vec, .early = early});
+        if (t <= 32 && t > 1)
+            add(out, n, max, (Choice){.t = t, .rows = 64 / t, .vec = vec, .early = early});
+        if (t == 1024)
+            break;
+    }
 }
 
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
@@ -63,38 +128,26 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         int64_t vec = 16;
         while (vec > 1 && vec > r)
             vec /= 2;
-        add(out, &n, max, 1, 1, vec, 4, 0, 0);
-        add(out, &n, max, 1, 1, vec, 1, 0, 0);
-        add(out, &n, max, 1, 1, vec, 8, 0, 0);
+        add(out, &n, max, (Choice){.t = 1, .rows = 1, .vec = vec, .loop = 4});
+        add(out, &n, max, (Choice){.t = 1, .rows = 1, .vec = vec, .loop = 1});
+        add(out, &n, max, (Choice){.t = 1, .rows = 1, .vec = vec, .loop = 8});
         return n;
     }
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
     while (vec > 1 && !dim_divides(p->cx->dims, dim_const(p->cx->dims, vec), length))
         vec /= 2;
-    /* few vectors a thread keep everything in registers; more threads a row when rows are few */
-    static const int64_t items_order[] = {2, 1, 4, 8, 16};
-    int64_t early = o <= 4 * p->m->units;
-    for (uint32_t i = 0; i < 5; i++) {
-        int64_t t = 1;
-        while (t < 1024 && t * vec * items_order[i] < r)
-            t *= 2;
-        if (t * vec * MAX_UNROLLED < r)
-            continue;
-        int64_t threads = t >= 128 ? t : 128;
-        add(out, &n, max, t, threads / t, vec, 0, early, 0);
-        add(out, &n, max, t, threads / t, vec, 0, early, 1);
-        add(out, &n, max, t, threads / t, vec, 0, !early, 0);
-        if (t < 256 && o > 4 * p->m->units)
-            add(out, &n, max, t, 256 / t, vec, 0, early, 0);
-        if (t <= 32 && t > 1)
-            add(out, &n, max, t, 64 / t, vec, 0, early, 0);
-        if (t == 1024)
-            break;
-    }
-    if (r > 2048 * vec) {
-        add(out, &n, max, 1024, 1, vec, 2, 0, 0);
-        add(out, &n, max, 512, 1, vec, 4, 0, 0);
-        add(out, &n, max, 256, 1, vec, 4, 0, 0);
+    add_unrolled(p, out, &n, max, r, o, vec);
+    if (r > 512 * vec) {
+        static const int64_t threads[] = {1024, 512, 256};
+        for (uint32_t i = 0; i < 3; i++) {
+            Choice c = {.t = threads[i], .rows = 1, .vec = vec, .loop = i ? 4 : 2};
+            if (kept_bytes(p) > 0 && kept_bytes(p) + 4096 <= p->m->shared_block) {
+                c.keep = 1;
+                add(out, &n, max, c);
+                c.keep = 0;
+            }
+            add(out, &n, max, c);
+        }
     }
     return n;
 }
@@ -123,6 +176,8 @@ static uint32_t threads(const KindProblem *p, const Schedule *s)
     return (uint32_t)(schedule_get(s, "lanes_row", 1) * schedule_get(s, "rows", 1));
 }
 
+typedef struct { Dim length; KInst *inside, *mask; } ItemMask;
+
 typedef struct {
     KindBuild *b;
     DimPool *p;
@@ -131,19 +186,33 @@ typedef struct {
     Dim outer, in_row;                      /* row number; this thread's place among those of the row */
     Dim coords[MAX_RANK];                   /* outer coordinates set, row coordinates per vector */
     KInst *row_ok;                          /* this thread's row exists; NULL: always */
+    Kept kept;                              /* what lies in shared memory once `stored` */
+    uint32_t kept_in[MAX_KEPT];
+    bool stored;
+    ItemMask masks[MAX_ITEMS];
 } Row;
 
 static KInst *both(Kernel *k, KInst *a, KInst *b) { return a && b ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){a, b}, 2) : a ? a : b; }
 
-/* Flat position within the row of lane 0… of vector `item`, and whether it lies inside (NULL: always). */
-static Dim position(Row *r, Dim item, Dim length, KInst **inside)
+/* Flat position within the row of lane 0… of vector `item`. *inside: it lies in the row; *mask: and the row exists (NULL: always).
+ * Unrolled phases ask for the same item again: they get the same masks, so that what was computed under them is found again. */
+static Dim position(Row *r, Dim item, Dim length, KInst **inside, KInst **mask)
 {
     Dim v = dim_add(r->p, dim_mul_const(r->p, item, r->t), r->in_row);
     Dim at = dim_mul_const(r->p, v, r->vec);
     if (r->vec > 1)
         at = dim_add(r->p, at, kernel_lane(r->p, (uint32_t)r->vec));
+    ItemMask *known = !r->loop && dim_is_const(item) && item->value < MAX_ITEMS ? &r->masks[item->value] : NULL;
+    if (known && known->length == length) {
+        *inside = known->inside;
+        *mask = known->mask;
+        return at;
+    }
     KInst *c = lower_below(r->b->l, at, length, (uint32_t)r->vec);
     *inside = c->kind == K_CONST && c->i ? NULL : c;
+    *mask = both(r->b->k, r->row_ok, *inside);
+    if (known)
+        *known = (ItemMask){length, *inside, *mask};
     return at;
 }
 
@@ -154,16 +223,41 @@ static int64_t items_of(const Row *r, Dim length)
     return n == INT64_MAX ? INT64_MAX : (n + step - 1) / step;
 }
 
+/* Where element `at` of this thread's row lies in a kept array. */
+static Dim kept_place(Row *r, Dim at)
+{
+    Dim row = dim_floordiv(r->p, r->b->thread, dim_const(r->p, r->t));
+    return dim_add(r->p, dim_mul(r->p, row, group_row_count(r->p, r->g)), at);
+}
+
+/* The first phase stores what it reads; later ones know it. */
+static void keep_or_recall(Row *r, Dim at, KInst *mask)
+{
+    Kernel *k = r->b->k;
+    Dim coords[MAX_RANK];
+    group_coords(r->p, r->g, r->outer, at, coords);
+    for (uint32_t i = 0; i < r->kept.n; i++) {
+        const Node *n = r->kept.a[i].node;
+        Index from = group_at(r->p, r->g, &r->kept.a[i].at, node_rank(n), coords);
+        if (!r->stored)
+            k_shared_store(k, r->kept_in[i], kept_place(r, at),
+                           k_cast(k, k_splat(k, lower_value(r->b->l, n, &from, (uint32_t)r->vec), (uint32_t)r->vec), n->type.dtype), mask);
+        else
+            lower_know(r->b->l, n, &from,
+                       k_cast(k, k_shared_load(k, r->kept_in[i], kept_place(r, at), (uint32_t)r->vec), compute_type(n->type.dtype)));
+    }
+}
+
 /* ---- one level of reductions ------------------------------------------------------------------------------------------------ */
 typedef struct { const GroupReduce *r; KInst *acc[8]; Index at; } Reducing;
 
 static void accumulate(Row *r, Reducing *x, uint32_t n, Dim item, Dim length, uint32_t slot)
 {
     Kernel *k = r->b->k;
-    KInst *inside;
-    Dim at = position(r, item, length, &inside);
-    KInst *mask = both(k, r->row_ok, inside);
+    KInst *inside, *mask;
+    Dim at = position(r, item, length, &inside, &mask);
     lower_mask(r->b->l, mask);
+    keep_or_recall(r, at, mask);
     for (uint32_t i = 0; i < n; i++) {
         const Node *node = x[i].r->node;
         Index in = index_reduced(r->p, node, &x[i].at, at);
@@ -233,6 +327,7 @@ static void reduce_all(Row *r)
             x[n++] = (Reducing){.r = red, .at = group_at(r->p, g, &red->at, node_rank(red->node), r->coords)};
         }
         reduce_level(r, x, n);
+        r->stored = true;
     }
 }
 
@@ -256,11 +351,11 @@ static uint64_t reduced_outputs(const Row *r)
 /* ---- outputs -------------------------------------------------------------------------------------------------------------------- */
 static void store_item(Row *r, Dim item, Dim length, uint64_t which)
 {
-    Kernel *k = r->b->k;
-    KInst *inside;
-    Dim at = position(r, item, length, &inside);
-    KInst *mask = both(k, r->row_ok, inside);
+    KInst *inside, *mask;
+    Dim at = position(r, item, length, &inside, &mask);
     group_coords(r->p, r->g, r->outer, at, r->coords);
+    lower_mask(r->b->l, mask);
+    keep_or_recall(r, at, mask);
     store_some_at(r->b, which, r->coords, (uint32_t)r->vec, mask);
 }
 
@@ -297,10 +392,10 @@ static void load_early(Row *r)
         zero[d] = dim_const(r->p, 0);
     int64_t items = dim_is(length, 1) ? 0 : items_of(r, length);
     for (int64_t i = 0; i < items; i++) {
-        KInst *inside;
-        Dim at = position(r, dim_const(r->p, i), length, &inside);
+        KInst *inside, *mask;
+        Dim at = position(r, dim_const(r->p, i), length, &inside, &mask);
         group_coords(r->p, r->g, r->outer, at, r->coords);
-        lower_mask(r->b->l, both(r->b->k, r->row_ok, inside));
+        lower_mask(r->b->l, mask);
         for (uint32_t k = 0; k < all.n; k++) {
             if (!dim_is_const(group_at(r->p, r->g, &(Index){{all.a[k].flat}}, 1, zero).d[0]))
                 continue;                                  /* read inside a reduction */
@@ -315,13 +410,25 @@ static void load_early(Row *r)
     }
 }
 
+/* Room in shared memory for the inputs that are read along the row. Needs rows of one known length in all phases. */
+static bool keep_rows(Row *r, int64_t rows)
+{
+    Dim length = group_row_count(r->p, r->g);
+    if (!r->loop || !kept_bytes(&r->b->problem) || kept_bytes(&r->b->problem) * rows + 4096 > r->b->problem.m->shared_block)
+        return false;
+    r->kept = find_kept(r->b->problem.cx, r->g);
+    for (uint32_t i = 0; i < r->kept.n; i++)
+        r->kept_in[i] = kernel_shared(r->b->k, "kept", r->kept.a[i].node->type.dtype, (uint32_t)(rows * length->value));
+    return true;
+}
+
 static bool build(KindBuild *b)
 {
     DimPool *p = b->k->cx->dims;
     Row r = {.b = b, .p = p, .g = b->problem.g, .t = schedule_get(b->s, "lanes_row", 1), .vec = schedule_get(b->s, "vec", 1),
              .loop = schedule_get(b->s, "loop", 0)};
     int64_t rows = schedule_get(b->s, "rows", 1);
-    if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > 4 * MAX_UNROLLED))
+    if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > MAX_ITEMS))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL,
                           "illegal schedule: a row of this length does not fit in registers");
     lower_stream(b->l, schedule_get(b->s, "stream", 0) != 0);
@@ -331,6 +438,8 @@ static bool build(KindBuild *b)
     r.outer = dim_add(p, dim_mul_const(p, b->block, rows), dim_floordiv(p, b->thread, t));
     KInst *ok = k_test(b->k, r.outer, total, 1);
     r.row_ok = ok->kind == K_CONST && ok->i ? NULL : ok;
+    if (schedule_get(b->s, "keep", 0) && !keep_rows(&r, rows))
+        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: rows do not fit into shared memory");
     if (schedule_get(b->s, "early", 0) && !r.loop)
         load_early(&r);
     uint64_t last = r.loop ? ~(uint64_t)0 : reduced_outputs(&r), all = r.g->outputs.n < 64 ? ((uint64_t)1 << r.g->outputs.n) - 1 : ~(uint64_t)0;
