@@ -348,7 +348,7 @@ tma("2d_swizzle_64", "swizzle of 64 bytes", "F16", 2, [64, 32], [32, 32], [[16, 
 tma("2d_swizzle_128", "swizzle of 128 bytes", "F16", 2, [128, 16], [64, 16], [[32, 0], [96, 5]], swizzle=128)
 tma("2d_swizzle_128_narrow", "a box of 64 bytes a row under the swizzle of 128", "F32", 4, [64, 16], [16, 16], [[16, 0], [48, 5]], swizzle=128)
 tma("2d_bytes", "elements of a byte", "U8", 1, [200, 20], [64, 16], [[3, 1], [150, 10]], pitch=208)
-tma("2d_strides", "element strides of 2 and 3", "F32", 4, [64, 30], [32, 24], [[0, 0], [40, 10]], steps=[2, 3])
+tma("2d_strides", "an element stride of 3 across rows", "F32", 4, [64, 30], [32, 24], [[0, 0], [40, 10]], steps=[1, 3])
 tma("3d", "three dimensions", "F32", 4, [20, 10, 6], [8, 8, 4], [[4, 1, 1], [16, 5, 4]])
 tma("4d", "four dimensions", "F16", 2, [24, 6, 5, 4], [16, 4, 4, 2], [[8, 1, 0, 1], [16, 4, 3, 3]])
 tma("5d", "five dimensions, negative coordinates", "F32", 4, [12, 4, 3, 3, 2], [8, 4, 2, 2, 2], [[4, 0, 1, 0, 0], [-4, -1, 2, 2, 1]])
