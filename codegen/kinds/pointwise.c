@@ -112,6 +112,8 @@ static void vector_at(KindBuild *b, Dim first, uint32_t vec, Dim n)
 {
     DimPool *p = b->k->cx->dims;
     Dim width = dim_const(p, vec);
+    if (dim_le(p, n, first))
+        return;                                                 /* wholly past the end */
     if (dim_lt(p, dim_add_const(p, first, vec - 1), n)) {
         store_at(b, first, vec);
         return;
