@@ -62,14 +62,16 @@ static Kept find_kept(Context *cx, const Group *g)
     return k;
 }
 
+/* Elements of a kept row: what the loops walk, whole steps of `step` elements. */
+static int64_t kept_length(const KindProblem *p, int64_t step) { return (row_length(p)->hi + step - 1) / step * step; }
+
 /* Shared memory that keeping them takes for one row; 0: nothing to keep, or rows of unknown length. */
-static int64_t kept_bytes(const KindProblem *p)
+static int64_t kept_bytes(const KindProblem *p, int64_t step)
 {
     Kept k = find_kept(p->cx, p->g);
-    Dim length = group_row_count(p->cx->dims, p->g);
     int64_t bytes = 0;
-    for (uint32_t i = 0; i < k.n; i++)
-        bytes += dim_is_const(length) ? length->value * dtype_bytes(k.a[i].node->type.dtype) : 0;
+    for (uint32_t i = 0; i < k.n && dim_is_const(row_length(p)); i++)
+        bytes += kept_length(p, step) * dtype_bytes(k.a[i].node->type.dtype);
     return bytes;
 }
 
@@ -141,7 +143,8 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         static const int64_t threads[] = {1024, 512, 256};
         for (uint32_t i = 0; i < 3; i++) {
             Choice c = {.t = threads[i], .rows = 1, .vec = vec, .loop = i ? 4 : 2};
-            if (kept_bytes(p) > 0 && kept_bytes(p) + 4096 <= p->m->shared_block) {
+            int64_t bytes = kept_bytes(p, c.t * c.vec * c.loop);
+            if (bytes > 0 && bytes + 4096 <= p->m->shared_block) {
                 c.keep = 1;
                 add(out, &n, max, c);
                 c.keep = 0;
@@ -227,11 +230,11 @@ static int64_t items_of(const Row *r, Dim length)
 static Dim kept_place(Row *r, Dim at)
 {
     Dim row = dim_floordiv(r->p, r->b->thread, dim_const(r->p, r->t));
-    return dim_add(r->p, dim_mul(r->p, row, group_row_count(r->p, r->g)), at);
+    return dim_add(r->p, dim_mul_const(r->p, row, kept_length(&r->b->problem, r->t * r->vec * r->loop)), at);
 }
 
-/* The first phase stores what it reads; later ones know it. */
-static void keep_or_recall(Row *r, Dim at, KInst *mask)
+/* The first phase stores what it reads (zeros past the end of the row); later ones know it. */
+static void keep_or_recall(Row *r, Dim at)
 {
     Kernel *k = r->b->k;
     Dim coords[MAX_RANK];
@@ -241,7 +244,7 @@ static void keep_or_recall(Row *r, Dim at, KInst *mask)
         Index from = group_at(r->p, r->g, &r->kept.a[i].at, node_rank(n), coords);
         if (!r->stored)
             k_shared_store(k, r->kept_in[i], kept_place(r, at),
-                           k_cast(k, k_splat(k, lower_value(r->b->l, n, &from, (uint32_t)r->vec), (uint32_t)r->vec), n->type.dtype), mask);
+                           k_cast(k, k_splat(k, lower_value(r->b->l, n, &from, (uint32_t)r->vec), (uint32_t)r->vec), n->type.dtype), NULL);
         else
             lower_know(r->b->l, n, &from,
                        k_cast(k, k_shared_load(k, r->kept_in[i], kept_place(r, at), (uint32_t)r->vec), compute_type(n->type.dtype)));
@@ -257,7 +260,7 @@ static void accumulate(Row *r, Reducing *x, uint32_t n, Dim item, Dim length, ui
     KInst *inside, *mask;
     Dim at = position(r, item, length, &inside, &mask);
     lower_mask(r->b->l, mask);
-    keep_or_recall(r, at, mask);
+    keep_or_recall(r, at);
     for (uint32_t i = 0; i < n; i++) {
         const Node *node = x[i].r->node;
         Index in = index_reduced(r->p, node, &x[i].at, at);
@@ -355,7 +358,7 @@ static void store_item(Row *r, Dim item, Dim length, uint64_t which)
     Dim at = position(r, item, length, &inside, &mask);
     group_coords(r->p, r->g, r->outer, at, r->coords);
     lower_mask(r->b->l, mask);
-    keep_or_recall(r, at, mask);
+    keep_or_recall(r, at);
     store_some_at(r->b, which, r->coords, (uint32_t)r->vec, mask);
 }
 
@@ -413,12 +416,12 @@ static void load_early(Row *r)
 /* Room in shared memory for the inputs that are read along the row. Needs rows of one known length in all phases. */
 static bool keep_rows(Row *r, int64_t rows)
 {
-    Dim length = group_row_count(r->p, r->g);
-    if (!r->loop || !kept_bytes(&r->b->problem) || kept_bytes(&r->b->problem) * rows + 4096 > r->b->problem.m->shared_block)
+    int64_t step = r->t * r->vec * r->loop, bytes = r->loop ? kept_bytes(&r->b->problem, step) : 0;
+    if (!bytes || bytes * rows + 4096 > r->b->problem.m->shared_block)
         return false;
     r->kept = find_kept(r->b->problem.cx, r->g);
     for (uint32_t i = 0; i < r->kept.n; i++)
-        r->kept_in[i] = kernel_shared(r->b->k, "kept", r->kept.a[i].node->type.dtype, (uint32_t)(rows * length->value));
+        r->kept_in[i] = kernel_shared(r->b->k, "kept", r->kept.a[i].node->type.dtype, (uint32_t)(rows * kept_length(&r->b->problem, step)));
     return true;
 }
 
