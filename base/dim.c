@@ -585,7 +585,9 @@ static Dim extremum(DimPool *p, DimKind kind, Dim a, Dim b)
 
 static Dim extremum_once(DimPool *p, DimKind kind, Dim a, Dim b)
 {
-    Dim known = a == b ? a : dim_done(p, kind, a, b);
+    if (a == b)
+        return a;
+    Dim known = dim_done(p, kind, a, b);
     return known ? known : dim_remember(p, kind, a, b, extremum(p, kind, a, b));
 }
 

@@ -42,6 +42,7 @@ static size_t sorted_unique(int64_t *v, size_t n)
 /* `want` of the numbers below n, the first and the last among them. */
 static size_t draw(int64_t *out, int64_t want, int64_t n, uint64_t *random)
 {
+    pawl_assert(n > 0);
     if (want >= n) {
         for (int64_t i = 0; i < n; i++)
             out[i] = i;

@@ -251,6 +251,7 @@ static void bound_indices(Task *t)
     Graph *g = t->graph;
     Arena *a = arena_new();
 
+    pawl_assert(g);
     for (uint32_t k = 0; k < g->inputs.n; k++) {
         GraphInput *in = &g->inputs.data[k];
         DTypeClass c = dtype_class(in->node->type.dtype);
