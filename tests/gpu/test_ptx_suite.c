@@ -255,13 +255,13 @@ int main(int argc, char **argv)
         first = 3;
     }
     Board *board = shared(sizeof *board + suite_count * sizeof board->of[0]);
-    uint32_t **results = calloc(suite_count, sizeof *results);
-    for (size_t i = 0; board && i < suite_count; i++) {
+    uint32_t **results = shared(suite_count * sizeof *results);
+    for (size_t i = 0; board && results && i < suite_count; i++) {
         results[i] = shared((size_t)suite_programs[i].words_out * 4);
         if (!is_wanted(suite_programs[i].name, argc, argv, first))
             board->of[i].state = LEFT_OUT;
     }
-    if (!board || !run_all(board, results)) {
+    if (!board || !results || !run_all(board, results)) {
         printf("SKIP: %s\n", board && board->no_device[0] ? board->no_device : "the GPU could not be opened");
         return 77;
     }
