@@ -1,0 +1,66 @@
+/* runtime/sim/async.h — what runs beside the threads: mbarriers, bulk and tensor copies, wgmma.
+ *
+ * A copy or product is an operation that takes effect somewhere between its instruction and the wait for it. Late (SIM_LATE), it
+ * does so at that wait, or when all threads wait and something must go on: what reads before it has waited sees old data. Early
+ * (SIM_EARLY), it does so at once: what has not been released yet is overwritten. */
+#pragma once
+#include "runtime/sim/check.h"
+
+/* ---- mbarriers (async_barrier.c) ---- */
+
+typedef struct AsyncBarrier {
+    uint32_t expected, pending;          /* arrivals of a phase; still to come in this one */
+    int64_t  tx;                         /* bytes still to come */
+    uint32_t phase, misses;              /* completed phases; test_waits since something happened */
+    struct SyncClock *sum, *result;      /* what the arrived know; of the phase before */
+} AsyncBarrier;
+
+/* A barrier by shared address, as seen from a CTA (an address of the cluster may name another's); NULL: reported. */
+AsyncBarrier *async_barrier_at(SimWarp *w, uint32_t lane, uint64_t address);
+/* Arrivals or bytes, in the name of a lane; completes the phase when that was all. */
+void async_barrier_arrive(SimWarp *w, uint32_t lane, AsyncBarrier *b, uint32_t count, int64_t bytes);
+void async_barriers_free(SimCta *c);
+
+/* ---- operations in flight (async_bulk.c) ---- */
+
+typedef enum { ASYNC_LOAD, ASYNC_STORE, ASYNC_REDUCE, ASYNC_TENSOR_LOAD, ASYNC_TENSOR_STORE, ASYNC_TENSOR_REDUCE } AsyncKind;
+
+typedef struct AsyncOp {
+    struct AsyncOp *next;
+    SimWarp *warp; uint32_t lane;
+    const PtxInst *inst;
+    AsyncKind kind;
+    bool done;                           /* has taken effect; kept until its group has been waited for */
+    uint64_t group;                      /* of bulk groups; 0: not committed */
+    uint64_t to, from, bytes;            /* shared addresses are 32 bits, of the cluster */
+    uint64_t barrier;                    /* shared address; of loads */
+    uint32_t targets;                    /* of loads: the cluster's CTAs, a bit each; 0: the one of `to` */
+    uint64_t map;                        /* generic address of a tensor map */
+    int32_t  at[5];
+} AsyncOp;
+
+typedef struct AsyncOps {
+    AsyncOp *first, **last;
+    uint64_t commits;
+    Map *groups;                         /* by warp and lane: bulk groups committed so far */
+} AsyncOps;
+
+/* Starts an operation: at once when early, else into the queue. Copies *op. */
+void async_start(const AsyncOp *op);
+void async_commit(SimWarp *w, uint32_t mask);
+/* All but the last n bulk groups of these lanes take effect. */
+void async_wait(SimWarp *w, uint32_t mask, uint64_t n);
+bool select_bulk(PtxInst *inst);         /* cp.async.bulk…, cp.reduce.async.bulk…: bound, or false */
+bool bulk_progress(SimMachine *m);       /* one operation takes effect; false: none is left */
+void bulk_cta_end(SimCta *c);
+
+/* ---- tensor copies (async_tensor.c), wgmma (wgmma.c) ---- */
+
+void async_tensor_run(AsyncOp *op);
+/* *to = *to (op) *from, of elements of a type; op by the instruction's modifiers. */
+void async_reduce(const PtxInst *inst, PtxType type, void *to, const void *from);
+void wgmma_thread_exit(SimWarp *w, uint32_t mask);       /* products in flight are reported and dropped */
+
+/* The shared address in an operand of 32 or 64 bits, generic or not, as a 32-bit address of the cluster. */
+static inline uint64_t async_shared(uint64_t a) { return (uint32_t)a; }
+static inline bool async_is_late(const SimMachine *m) { return m->launch->async == SIM_LATE; }
