@@ -83,7 +83,7 @@ typedef struct {                         /* a named barrier */
     const PtxInst *inst;                 /* first arrival */
     struct SyncClock *clock;             /* join of what the arrived know */
     struct SyncClock *result;            /* of the phase before */
-    uint8_t *waiting;                    /* a thread: phase + 1 in which it arrived with sync, 0: not waiting */
+    uint32_t *waiting;                   /* a thread: phase + 1 in which it arrived with sync, 0: not waiting */
 } SimBarrier;
 
 typedef struct SimCta {
@@ -128,8 +128,10 @@ typedef struct SimMachine {
     uint64_t clock;                      /* %clock: warp instructions so far */
     SimRegion **recent;                  /* an instruction: region of its last access */
     struct Checker *check;               /* NULL: only bounds */
-    Map    *fault_index;
+    Map    *fault_index;                 /* by kind and instructions */
+    Vec(SimFault *) faults;
     SimDomain *domain;
+    struct AsyncOps *async;              /* bulk and tensor copies in flight (async.h); NULL: none yet */
     bool    stop;                        /* a fault after which nothing follows */
     const PtxInst *inst;                 /* that runs */
 } SimMachine;
