@@ -25,6 +25,7 @@ typedef struct MeasureOptions {
     const double *predicted;        /* seconds of each item, or NULL: sizes the first try */
     uint64_t seed;
     bool check;                     /* compare outputs with the incumbent's */
+    bool contest;                   /* items that have no chance against the incumbent are not timed: "too slow: …" */
     double give_up;                 /* on clock_seconds: items that have not run once by then are NOT_REACHED; 0: never */
 } MeasureOptions;
 

@@ -316,7 +316,7 @@ static bool first_calls(MeasureSession *s, uint32_t item)
             return false;
         }
         whole = clock_seconds() - start;
-        if (item > 0 && hopeless(s, whole)) {
+        if (item > 0 && s->o.contest && hopeless(s, whole)) {
             it->outcome = arena_printf(it->cx->arena, "too slow: %.0f ms where the incumbent takes %.1f ms", 1e3 * whole,
                                        1e3 * s->usual);
             return false;

@@ -216,6 +216,7 @@ bool search_run(Measurer *m, SearchCandidate *candidates, uint32_t n, const Sear
 
     MeasureOptions measure = o->measure;
     measure.predicted = predicted;
+    measure.contest = true;
     measure.give_up = o->clock && o->clock != clock_seconds ? 0 : o->deadline;
     k.session = m->open(m, k.items, n, &measure);
     if (!k.session) {
