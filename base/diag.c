@@ -25,7 +25,7 @@ static void diag_add(Diags *d, Diag x)
     vec_push(d->arena, &d->list, x);
 }
 
-bool diag_error(Diags *d, ExitCode code, Loc loc, const char *hint, const char *fmt, ...)
+bool (diag_error)(Diags *d, ExitCode code, Loc loc, const char *hint, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

@@ -36,6 +36,9 @@ Diags   *diags_new(Arena *a);
 /* Report; `hint` (may be NULL) says what to do. Always returns false so that callers write `return diag_error(…)`. */
 bool     diag_error(Diags *d, ExitCode code, Loc loc, const char *hint, const char *fmt, ...)
              __attribute__((format(printf, 5, 6)));
+#ifdef __clang_analyzer__           /* which does not see what it returns */
+#define diag_error(...) (diag_error(__VA_ARGS__), false)
+#endif
 void     diag_warn(Diags *d, Loc loc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void     diag_note(Diags *d, Loc loc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 uint32_t diags_count(const Diags *d);

@@ -177,6 +177,7 @@ static bool refuse_shapes(pawl_session *s, const int64_t *const *shapes)
         strbuf_char(&b, ')');
         last = p;
     }
+    pawl_assert(last, "a session has a plan for its target");
     DimValue *room = arena_new_array(s->trouble, DimValue, last->symbols.n + 1);
     if (!last->workload)
         plan_bind(last, shapes, NULL, NULL, s->diags, room);

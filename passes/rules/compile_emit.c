@@ -114,12 +114,12 @@ static bool emit_element(Emitter *e, uint32_t at, const Pattern *p)
     if (!emit_pattern(e, p) || !emit_types(e, block) || !emit_conditions(e, block))
         return false;
     Step *s = &e->p->data[at];
-    for (uint8_t v = 0; v < c->rule->n_values; v++) {
+    for (uint32_t v = 0; v < c->rule->n_values; v++) {
         if (c->block_of[v] != block)
             continue;
-        s->fresh[s->n_fresh++] = v;
+        s->fresh[s->n_fresh++] = (uint8_t)v;
         if (c->list_of[v] != RULE_NO_SLOT)
-            s->collect[s->n_collect++] = (Collect){v, c->list_of[v]};
+            s->collect[s->n_collect++] = (Collect){(uint8_t)v, c->list_of[v]};
     }
     s->end = e->p->n;
     return true;

@@ -79,6 +79,7 @@ static void wish_for(const RuleExpr *e, uint8_t slot, uint8_t list, Wish *w)
     case NATIVE_is_int:   w->dtypes &= mine ? (uint16_t)~(floats | 1 << DT_BOOL) : 0xffff; break;
     case NATIVE_is_bool:  w->dtypes &= mine ? 1 << DT_BOOL : 0xffff; break;
     case NATIVE_same_shape: case NATIVE_same_type:
+        pawl_assert(b);
         if (mine && b->kind == REX_VALUE)
             w->like = b->slot;
         else if (b->kind == REX_VALUE && b->slot == slot && a->kind == REX_VALUE)

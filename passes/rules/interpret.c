@@ -6,7 +6,7 @@ typedef struct { const Rule *rule; const Program *program; uint32_t begin, end; 
 
 RuleValue interpret_expr(RuleRun *r, const RuleMatch *m, const RuleExpr *e)
 {
-    RuleValue args[RULE_MAX_ARGS];
+    RuleValue args[RULE_MAX_ARGS] = {0};
 
     if (e->kind >= REX_AT && e->kind <= REX_NEG)
         for (uint32_t i = 0; i < e->n; i++)

@@ -432,7 +432,7 @@ RuleValue rule_native(RuleRun *r, NativeId id, const RuleValue *a, uint32_t n)
 
 static RuleValue of_values(RuleRun *r, NativeId id, const RuleValue *a)
 {
-    Node *x = a[0].kind == RV_NODE ? a[0].node : NULL;
+    Node *x = a[0].node;               /* used only where natives.def has V first: arguments_fit has checked it */
 
     switch (id) {
     case NATIVE_constant:  return native_constant(r, a[0]);

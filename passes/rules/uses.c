@@ -90,8 +90,8 @@ NodeUses *uses_new(Graph *g, Arena *a)
 void uses_replace(NodeUses *u, Node *old_node, Node *new_node)
 {
     revive(u, new_node);
-    NodeUse *from = use_of(u, old_node), *to = use_of(u, new_node);
-    from = use_of(u, old_node);                            /* the table may have moved */
+    use_of(u, old_node);                                   /* makes its place: afterwards the table does not move */
+    NodeUse *to = use_of(u, new_node), *from = use_of(u, old_node);
     if (from->first) {
         if (to->last)
             u->edges.data[to->last].next = from->first;
