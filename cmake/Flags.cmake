@@ -34,6 +34,11 @@ if(CMAKE_C_COMPILER_ID STREQUAL GNU AND NOT CMAKE_BUILD_TYPE STREQUAL Dev)
                         -Wno-error=null-dereference -Wno-error=restrict)
 endif()
 
+# clang takes a long literal that goes on in the next line of a table for a forgotten comma.
+if(CMAKE_C_COMPILER_ID MATCHES Clang)
+    add_compile_options(-Wno-string-concatenation)
+endif()
+
 add_link_options(-Wl,--gc-sections -Wl,--as-needed)
 if(CMAKE_BUILD_TYPE STREQUAL Release)
     # Nothing shipped names the folder that it was built in.
