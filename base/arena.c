@@ -49,8 +49,9 @@ static char *chunk_data(Chunk *c) { return (char *)c + HEADER; }
 
 static _Noreturn void out_of_memory(size_t bytes)
 {
-    fprintf(stderr, "pawl: out of memory (%zu bytes wanted)\n", bytes);
-    exit(PAWL_EXIT_INTERNAL);
+    fprintf(stderr, "pawl: out of memory: the machine has no %zu bytes more for this process; "
+                    "smaller shapes, fewer workloads or a larger memory limit would do\n", bytes);
+    exit(PAWL_EXIT_DEVICE);
 }
 
 static void chunk_free(Chunk *c)

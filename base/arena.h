@@ -1,6 +1,6 @@
 /* base/arena.h — growable arenas: one per lifetime (graph, pass, candidate, session).
  * Memory comes zeroed and 16-byte aligned; it is freed all at once or back to a mark.
- * Out of memory ends the process with a message: no caller has to check. */
+ * Out of memory ends the process with a message and PAWL_EXIT_DEVICE: no caller has to check. */
 #pragma once
 #include <stdarg.h>
 #include <stddef.h>

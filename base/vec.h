@@ -26,4 +26,6 @@
 
 #define vec_pop(v)        ((v)->data[--(v)->n])
 #define vec_last(v)       ((v)->data[(v)->n - 1])
-#define vec_foreach(T, it, v) for (T *it = (v)->data, *it##_end = it + (v)->n; it < it##_end; it++)
+/* An empty Vec may have no storage, and NULL + 0 is undefined in C. */
+#define vec_foreach(T, it, v)                                                               \
+    for (T *it = (v)->data, *it##_end = (v)->n ? it + (v)->n : it; it < it##_end; it++)

@@ -74,23 +74,41 @@ static void diagnostics_are_located(void **state)
 
 static void say_hello(void *arg) { fputs(arg, stderr); }
 
-static void assertions_end_the_process(void **state)
+/* What `body` says on stderr when it ends the process with `code`. */
+static const char *last_words(Fixture *f, void (*body)(void), int code)
 {
-    Fixture *f = *state;
     const char *path = in(f, "stderr");
     pid_t child = fork();
     if (child == 0) {
         if (!freopen(path, "w", stderr))
             _exit(1);
-        pawl_on_assert(say_hello, "reproducer written\n");
-        pawl_assert(1 + 1 == 3, "the sum is %d", 2);
+        body();
         _exit(0);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == PAWL_EXIT_INTERNAL);
-    const char *text = file_read(f->cx->arena, f->cx->diags, path, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == code);
+    return file_read(f->cx->arena, f->cx->diags, path, NULL);
+}
+
+static void break_an_assertion(void)
+{
+    pawl_on_assert(say_hello, "reproducer written\n");
+    pawl_assert(1 + 1 == 3, "the sum is %d", 2);
+}
+
+static void assertions_end_the_process(void **state)
+{
+    const char *text = last_words(*state, break_an_assertion, PAWL_EXIT_INTERNAL);
     assert_non_null(strstr(text, "1 + 1 == 3: the sum is 2\nreproducer written\n"));
+}
+
+static void want_too_much(void) { arena_alloc(arena_new(), SIZE_MAX - 5); }
+
+static void out_of_memory_ends_the_process(void **state)
+{
+    const char *text = last_words(*state, want_too_much, PAWL_EXIT_DEVICE);
+    assert_non_null(strstr(text, "pawl: out of memory: the machine has no 18446744073709551610 bytes more"));
 }
 
 static void files_round_trip(void **state)
@@ -192,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(diagnostics_are_located, setup, teardown),
         cmocka_unit_test_setup_teardown(assertions_end_the_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(out_of_memory_ends_the_process, setup, teardown),
         cmocka_unit_test_setup_teardown(files_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(failures_are_diagnosed, setup, teardown),
         cmocka_unit_test_setup_teardown(folders_are_made, setup, teardown),

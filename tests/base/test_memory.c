@@ -54,9 +54,16 @@ static void vec_grows(void **state)
     (void)state;
     Arena *a = arena_new();
     Vec(int) v = {0};
+    int sum = 0;
+    vec_foreach (int, x, &v)           /* empty: without storage */
+        sum += *x + 1;
+    assert_int_equal(sum, 0);
     for (int i = 0; i < 1000; i++)
         vec_push(a, &v, i);
     assert_int_equal(v.n, 1000);
+    vec_foreach (int, x, &v)
+        sum += *x;
+    assert_int_equal(sum, 999 * 1000 / 2);
     assert_int_equal(vec_pop(&v), 999);
     assert_int_equal(vec_last(&v), 998);
     arena_free(a);
