@@ -4,7 +4,7 @@
 #include "passes/rules/compile.h"
 #include <string.h>
 
-static Step *step(Compiler *c, StepKind kind, Loc loc)
+static Step *step(Compiler *c, RuleStepKind kind, Loc loc)
 {
     Step s = {.kind = kind, .loc = loc, .dst = RULE_NO_SLOT, .src = RULE_NO_SLOT, .a = RULE_NO_SLOT, .b = RULE_NO_SLOT,
               .flip = -1, .op = OP_NONE};

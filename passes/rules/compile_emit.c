@@ -7,7 +7,7 @@
 typedef struct { RuleExpr *expr; uint8_t let, block; Loc loc; bool placed; } Condition;
 typedef struct { Compiler *c; Program *p; Condition *conditions; uint32_t n_conditions; } Emitter;
 
-static Step *step(Emitter *e, StepKind kind, Loc loc)
+static Step *step(Emitter *e, RuleStepKind kind, Loc loc)
 {
     Step s = {.kind = kind, .loc = loc, .dst = RULE_NO_SLOT, .src = RULE_NO_SLOT, .a = RULE_NO_SLOT, .b = RULE_NO_SLOT,
               .flip = -1, .op = OP_NONE};

@@ -91,12 +91,12 @@ typedef enum {
     STEP_MAKE,          /* build: dst = op(exprs…; attributes) */
     STEP_ALIAS,         /* build: dst = expr (a value, or a number: a literal of the root's type) */
     STEP_REPEAT         /* build: for every index of list `a`: steps up to `end`, then collect */
-} StepKind;
+} RuleStepKind;
 
 typedef struct { uint8_t value, list; } Collect;      /* after an element: list gets value */
 typedef struct { AttrKey key; RuleExpr *expr; } StepAttr;
 typedef struct Step {
-    StepKind kind;
+    RuleStepKind kind;
     Loc      loc;
     uint8_t  dst, src, a, b, k;
     int8_t   flip;                            /* bit of `way`, or -1 */
