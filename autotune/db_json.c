@@ -68,7 +68,7 @@ char *db_export_json(Db *db, const char *device, Arena *a)
 
     json_t *root = json_pack("{s:i, s:o, s:o, s:o}", "pawl_tuning", FORMAT_VERSION, "devices", devices,
                              "tunings", tunings, "choices", choices);
-    char *dumped = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    char *dumped = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
     json_decref(root);
     char *out = dumped ? arena_printf(a, "%s\n", dumped) : NULL;
     free(dumped);

@@ -413,12 +413,14 @@ static void export_import(void **state)
                   .ratio = {NAN, NAN, NAN}, .complete = true};
     DbDevice d = {.device = "cpu", .units = 2, .copy_bandwidth = 1e10, .date = 5};
     uint32_t n;
+    t.us.value = 1.0 / 3;                       /* no digit is lost */
     db_put_tuning(a, &t);
     db_put_choice(a, &c);
     db_put_device(a, &d);
     char *json = db_export_json(a, NULL, cx->arena);
     assert_true(db_import_json(b, json, strlen(json), "x.json", &n));
     assert_int_equal(n, 3);
+    assert_true(db_get_tuning(b, t.key, t.problem, t.text, true, &got) && got.us.value == 1.0 / 3);
     assert_string_equal(db_export_json(b, NULL, cx->arena), json);
     /* again: nothing is newer */
     assert_true(db_import_json(b, json, strlen(json), "x.json", &n));
