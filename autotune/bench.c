@@ -51,13 +51,17 @@ static uint32_t launches_of(const Plan *p)
 
 static Interval scaled(Interval i) { return (Interval){i.value * 1e6, i.lo * 1e6, i.hi * 1e6}; }
 
-/* Interleaved blocks until there are enough or time is up (five at least). */
+/* Interleaved blocks until there are enough or time is up (five at least), after those that only warm up. */
 static bool collect(Measurer *m, MeasureSession *s, MeasureItem *items, uint32_t n, const BenchOptions *o, Arena *a,
                     Samples *samples)
 {
     const uint32_t which[2] = {0, 1};
-    double end = clock_seconds() + (o->max_seconds > 0 ? o->max_seconds : 5);
+    Samples ignored[2] = {0};
     uint64_t random = o->seed + 1;
+    if (o->warmup && !measure_blocks(m, s, items, which, n, o->warmup, false, &random, ignored, a))
+        return false;
+
+    double end = clock_seconds() + (o->max_seconds > 0 ? o->max_seconds : 5);
     uint32_t want = o->pairs ? o->pairs : 30;
 
     for (uint32_t b = 0; b < want && (b < 5 || clock_seconds() < end); b++) {

@@ -10,6 +10,7 @@ typedef struct BenchOptions {
     Db *db;                         /* tuned schedules and picks; may be NULL */
     bool unfused;                   /* also the same workload with one group a node */
     uint32_t pairs;                 /* 0: 30 */
+    uint32_t warmup;                /* pairs before those that count */
     double max_seconds;             /* of timing a workload; 0: 5 */
     Measurer *measurer;             /* NULL: by device */
     uint64_t seed;
@@ -23,7 +24,7 @@ typedef struct BenchRow {
     Floor floor; double ratio_to_floor;
     double bytes_second, flops_second;      /* achieved, of the floor's bytes and flops */
     const char *failed;                     /* NULL, or why there is no figure */
-    double *samples_us;                     /* all of them, for --exportTimes */
+    double *samples_us;                     /* all of them, for --export-json */
 } BenchRow;
 
 /* One row a workload; rows in cx's arena. False: diagnosed. */

@@ -11,6 +11,10 @@
 static const Option rows[] = {
     {'r', "runs", OPT_INT, FIELD(runs), "N",
      "Measure N pairs of fused and unfused, interleaved. Default: 30.", COMPLETE_NONE, 2, 100000},
+    {0, "warmup", OPT_INT, FIELD(warmup), "N",
+     "Run N pairs that do not count before them. Default: 0; loading and sizing\nbatches have run "
+     "each a few times by then.",
+     COMPLETE_NONE, 0, 100000},
     {0, "max-seconds", OPT_REAL, FIELD(max_seconds), "S",
      "Time at most S seconds a workload. Default: 5.", COMPLETE_NONE, 0.01, 1e6},
     {0, "no-unfused", OPT_FLAG, FIELD(no_unfused), NULL, "Leave the unfused code out."},
@@ -113,6 +117,7 @@ static void bench_one(Cli *c, const Arg *path, Table *t, json_t *samples)
             .db = j.db,
             .unfused = !c->o.no_unfused,
             .pairs = (uint32_t)c->o.runs,
+            .warmup = (uint32_t)c->o.warmup,
             .max_seconds = c->o.max_seconds,
             .seed = j.task->seed,
         };

@@ -31,7 +31,7 @@ typedef struct Options {
     bool verify_passes, timing, rule_stats;
     /* running, verifying, measuring */
     Texts inputs;
-    int64_t repeat, samples, runs;
+    int64_t repeat, samples, runs, warmup;
     bool all, no_unfused;
     double budget, max_seconds;
     int64_t max_candidates;

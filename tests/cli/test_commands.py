@@ -184,9 +184,11 @@ class Commands(unittest.TestCase):
     # bench
 
     def test_bench(self):
-        rows = self.json("bench", support.task("norm.yaml"), "-d", "cpu", "--runs", "3", "--max-seconds", "0.5", "-w", "small",
+        rows = self.json("bench", support.task("norm.yaml"), "-d", "cpu", "--runs", "3", "--warmup", "2", "--max-seconds", "0.5",
+                         "-w", "small",
                          "--export-json", "rows.json")
         self.assertEqual([(r["task"], r["workload"]) for r in rows], [("tests/norm", "small")])
+        self.assertLessEqual(rows[0]["samples"], 3)
         self.assertGreater(rows[0]["median_us"], 0)
         self.assertGreater(rows[0]["unfused_us"], 0)
         self.assertGreater(rows[0]["floor_us"], 0)
