@@ -1,5 +1,17 @@
 """Branches, loops, calls, barriers, special registers."""
+import re
+
 from generate import program
+
+
+def expand_calls(text):
+    """CALL(function, result, argument…): a call of 32-bit values as compilers write it."""
+    def expand(m):
+        name, result, *args = [word.strip() for word in m[1].split(",")]
+        names = ", ".join(f"q{i}" for i in range(len(args)))
+        return "{\n.param .b32 r0;\n" + "".join(f".param .b32 q{i};\nst.param.b32 [q{i}], {a};\n" for i, a in enumerate(args)) + \
+            f"call.uni (r0), {name}, ({names});\nld.param.b32 {result}, [r0];\n}}"
+    return re.sub(r"CALL\((.*)\)", expand, text)
 
 program("loops", "loops with trip counts of the data, a break, a nested one", """
     ld.global.u32 a, [from];
@@ -117,9 +129,9 @@ program("branch_table", "brx.idx over a branch table, a loop around it as an int
     st.global.u32 [to], d;
 """, words_in=128, words_out=128, per_in=1)
 
-program("calls", "functions: values, several results, arrays by value, a call in a loop and under a predicate", """
+program("calls", "functions: values, several results, arrays by value, a call in a loop and on one side of a branch", expand_calls("""
     ld.global.v4.u32 {a, b, c, e}, [from];
-    call.uni (d), mix, (a, b);
+    CALL(mix, d, a, b)
     st.global.u32 [to], d;
     {
     .param .b32 q0;
@@ -148,21 +160,28 @@ program("calls", "functions: values, several results, arrays by value, a call in
     mov.u32 d, e;
     MORE:
     setp.gt.s32 p, d, 0;
-    @p call (d), mix, (d, z);
-    @!p add.u32 d, d, 12345;
+    @!p bra OTHER;
+    CALL(mix, d, d, z)
+    bra LATER;
+    OTHER:
+    add.u32 d, d, 12345;
+    LATER:
     add.u32 z, z, 1;
     setp.lt.u32 q, z, 6;
     @q bra MORE;
     st.global.u32 [to+24], d;
-    call (w), factorial, (z);
+    CALL(factorial, w, z)
     st.global.u32 [to+28], w;
-""", words_in=512, words_out=1024, per_out=8, module="""
-.func (.reg .b32 result) mix(.reg .b32 x, .reg .b32 y)
+"""), words_in=512, words_out=1024, per_out=8, module="""
+.func (.param .b32 result) mix(.param .b32 x, .param .b32 y)
 {
-    .reg .b32 t;
-    mul.lo.u32 t, x, 0x9e3779b1;
+    .reg .b32 t, u;
+    ld.param.b32 t, [x];
+    ld.param.b32 u, [y];
+    mul.lo.u32 t, t, 0x9e3779b1;
     shf.l.wrap.b32 t, t, t, 13;
-    xor.b32 result, t, y;
+    xor.b32 t, t, u;
+    st.param.b32 [result], t;
     ret;
 }
 .func (.param .b64 wide) wider(.param .b32 x, .param .b32 y)
@@ -193,16 +212,25 @@ program("calls", "functions: values, several results, arrays by value, a call in
     st.param.v2.b32 [result], {r0, r2};
     ret;
 }
-.func (.reg .b32 result) factorial(.reg .b32 x)
+.func (.param .b32 result) factorial(.param .b32 x)
 {
     .reg .pred p;
-    .reg .b32 t;
-    mov.u32 result, 1;
-    setp.le.u32 p, x, 1;
-    @p ret;
-    sub.u32 t, x, 1;
-    call (result), factorial, (t);
-    mul.lo.u32 result, result, x;
+    .reg .b32 t, u;
+    ld.param.b32 u, [x];
+    mov.u32 t, 1;
+    setp.le.u32 p, u, 1;
+    @p bra LEAF;
+    sub.u32 t, u, 1;
+    {
+    .param .b32 q0;
+    .param .b32 r0;
+    st.param.b32 [q0], t;
+    call.uni (r0), factorial, (q0);
+    ld.param.b32 t, [r0];
+    }
+    mul.lo.u32 t, t, u;
+    LEAF:
+    st.param.b32 [result], t;
     ret;
 }
 """)
