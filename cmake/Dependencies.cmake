@@ -57,8 +57,8 @@ pawl_llvm_config(llvm_include --includedir)
 pawl_llvm_config(llvm_libdir --libdir)
 target_include_directories(dep_llvm SYSTEM INTERFACE "${llvm_include}")
 if(PAWL_STATIC)
-    pawl_llvm_config(llvm_libs --link-static --libs orcjit passes x86 nvptx)
-    pawl_llvm_config(llvm_system_libs --link-static --system-libs orcjit passes x86 nvptx)
+    pawl_llvm_config(llvm_libs --link-static --libs passes x86 nvptx)
+    pawl_llvm_config(llvm_system_libs --link-static --system-libs passes x86 nvptx)
     # Ours are static; z3 and xml2 belong to parts of LLVM that are not linked in.
     list(FILTER llvm_system_libs EXCLUDE REGEX "^-lz$|^-lzstd$|z3|xml2|tinfo")
     execute_process(COMMAND "${CMAKE_C_COMPILER}" -print-file-name=libstdc++.a

@@ -1,7 +1,7 @@
 /* codegen/weights.c — weights: values that depend on no input, computed once from the model's parameters.
  *
- * A plan holds a recipe for each: graph text over parameters. The compiler runs recipes when it writes a package; the runtime
- * runs them again when parameters are reloaded, through the hook recipe_fold_set. */
+ * A plan holds a recipe for each: graph text over parameters. The compiler runs recipes when it writes a package; when parameters
+ * are reloaded, the runtime runs again those that it knows (runtime/recipe.c). */
 #include "base/file.h"
 #include "codegen/group.h"
 #include "codegen/weights.h"

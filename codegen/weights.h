@@ -2,6 +2,6 @@
 #pragma once
 #include "codegen/codegen.h"
 
-/* Evaluates a recipe (graph text that defines %weight over named parameters) into *out, whose data lies in `a`. The signature is
- * the runtime's RecipeFold, for recipe_fold_set. False: diagnosed in `d`. */
+/* Evaluates a recipe (graph text that defines %weight over named parameters) into *out, whose data lies in `a`. False: diagnosed
+ * in `d`. */
 bool weight_fold(Arena *a, Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out);

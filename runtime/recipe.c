@@ -1,13 +1,9 @@
 /* runtime/recipe.c — weights made from several parameters, made again: concat of parameters is known here (stacked projections
- * are that), all else needs the compiler's evaluator. */
+ * are that); all else needs the compiler's evaluator, which the runtime does not have, and is refused with what to do instead. */
 #include "runtime/recipe.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-
-static RecipeFold *registered;
-
-void recipe_fold_set(RecipeFold *fold) { registered = fold; }
 
 typedef struct { const char *at; } Scan;
 
@@ -105,7 +101,7 @@ static bool concat_into(const Tensor *const *parts, uint32_t n, int axis, Tensor
     return true;
 }
 
-bool recipe_fold(Arena *a, Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out)
+bool recipe_fold(Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out)
 {
     const Tensor *parts[MAX_PARTS];
     uint32_t n_parts;
@@ -113,8 +109,6 @@ bool recipe_fold(Arena *a, Diags *d, const char *recipe, const Str *params, cons
     if (parse_concat(recipe, params, values, n, parts, &n_parts, &axis))
         return concat_into(parts, n_parts, axis, out) ||
                diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the new weights do not have the shapes that \"%s\" was compiled for", recipe);
-    if (registered)
-        return registered(a, d, recipe, params, values, n, out);
     return diag_error(d, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "mark these parameters `mutable` in the task, or compile again with the new ones",
                       "a stored weight was folded from parameters at compile time (%s); the runtime alone cannot fold it again", recipe);
 }

@@ -2,5 +2,5 @@
 #pragma once
 #include "runtime/host_code.h"
 
-/* `out` has its type and memory. false: diagnosed. */
-bool recipe_fold(Arena *a, Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out);
+/* `out` has its type and memory. False: diagnosed, PAWL_EXIT_UNSUPPORTED where the recipe is more than a concat of parameters. */
+bool recipe_fold(Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out);

@@ -96,7 +96,7 @@ static bool new_bytes(const Reload *r, const PlanWeight *w, const void **bytes)
         return refuse(r, "a stored weight was made from several parameters (%s): give \"%s\" as well", w->recipe, absent);
     Tensor *out = tensor_new(r->a, w->data->dtype, w->data->rank, w->data->dims);
     *bytes = out->data;
-    return recipe_fold(r->a, r->s->diags, w->recipe, w->params, values, w->n_params, out);
+    return recipe_fold(r->s->diags, w->recipe, w->params, values, w->n_params, out);
 }
 
 static bool refuse_unused(const Reload *r)

@@ -6,15 +6,12 @@
 char *emit_cuda(Arena *a, Kernel *const *k, uint32_t n);
 
 /* Functions with the host ABI of runtime/plan.h in one ELF object. arch: "native", "x86-64-v2", "x86-64-v3", "x86-64-v4".
- * fast: -O1 without vector passes for tests. False: diagnosed. The result lives in `a`. */
+ * False: diagnosed. The result lives in `a`. */
 bool emit_host(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, const void **object, size_t *len);
 /* The same; inline_math: fp32 functions as code in line (math_expand.c) instead of calls of libmvec. */
 bool emit_host_math(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, bool inline_math, const void **object,
                     size_t *len);
 char *emit_host_ir(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch);     /* LLVM text, optimised */
-/* Names of the functions an object imports (array in `a`). */
-uint32_t host_object_imports(Arena *a, const void *object, size_t len, const char *const **names);
-const struct HostLoader *host_loader_orc(void);                  /* runtime/executor.h's loader through LLVM ORC */
 const char *host_arch(void);                                     /* best x86-64-vN of this machine */
 
 /* PTX through LLVM's NVPTX backend; arch "sm_80", "sm_90a", … */

@@ -24,7 +24,6 @@ struct Executor {
     bool owns_device;
     Arena *arena;
     const Plan *plan;
-    const HostLoader *loader;
     HostKernel **kernels;
     Vec(HostCode *) modules;
     void **pointers;                   /* a buffer each */
@@ -33,10 +32,6 @@ struct Executor {
     int64_t *symbols;                  /* what `bound` was evaluated for */
     Arena *bound_arena;
 };
-
-static const HostLoader *registered_loader;
-
-void host_loader_set(const HostLoader *l) { registered_loader = l; }
 
 /* ---- memory ---- */
 
@@ -213,7 +208,7 @@ static HostCode *load_module(Executor *e, Context *cx, const PlanCode *c, const 
     for (uint32_t i = 0; i < e->modules.n; i++)
         if (loaded[i] == c->bytes)
             return e->modules.data[i];
-    HostCode *m = e->loader->load(e->arena, cx->diags, c->bytes, c->len);
+    HostCode *m = host_loader_elf.load(e->arena, cx->diags, c->bytes, c->len);
     if (m) {
         loaded[e->modules.n] = c->bytes;
         vec_push(e->arena, &e->modules, m);
@@ -234,7 +229,7 @@ static bool load_kernels(Executor *e, Context *cx)
         HostCode *m = load_module(e, cx, c, loaded);
         if (!m)
             return false;
-        e->kernels[i] = e->loader->find(m, k->name);
+        e->kernels[i] = host_loader_elf.find(m, k->name);
         if (!e->kernels[i])
             return diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the code of kernel %s does not define it", k->name);
     }
@@ -279,7 +274,7 @@ static void cpu_close(Executor *e)
     if (!e)
         return;
     for (uint32_t i = 0; i < e->modules.n; i++)
-        e->loader->unload(e->modules.data[i]);
+        host_loader_elf.unload(e->modules.data[i]);
     if (e->owns_device)
         cpu_device_close(e->device);
     arena_free(e->bound_arena);
@@ -293,7 +288,7 @@ static Executor *cpu_open_on(ExecDevice *v, Context *cx, const Plan *plan)
     uint32_t most = 1;
     vec_foreach(PlanKernel, k, &plan->kernels)
         most = k->n_buffers > most ? k->n_buffers : most;
-    *e = (Executor){.device = v, .arena = a, .plan = plan, .loader = registered_loader ? registered_loader : &host_loader_elf};
+    *e = (Executor){.device = v, .arena = a, .plan = plan};
     e->bound_arena = arena_new();
     e->pointers = arena_new_array(a, void *, plan->buffers.n + 1);
     e->arguments = arena_new_array(a, void *, most);
