@@ -81,7 +81,7 @@ typedef struct Kernel {
     uint32_t threads;               /* a block; 1 on the host */
     Dim thread;                     /* symbol 0 <= thread < threads (constant 0 on the host) */
     bool waits;                     /* starts by waiting for the kernels before it: may be launched while they still run (sm_90) */
-    bool approximate;               /* f32 exp and division may err by a few ulp: f16 and bf16 classes */
+    bool approximate;               /* f16 and bf16 classes: f32 stands in for them between ops, its exp and division may err by a few ulp */
     int min_blocks;                 /* __launch_bounds__ second argument; 0: none */
     bool index64;                   /* some index may pass 2^31 - 1: emitters use 64-bit index arithmetic */
     uint32_t n_ids;

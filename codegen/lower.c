@@ -372,8 +372,12 @@ static KInst *lower_pointwise(Lower *l, const Node *n, const Index *at, uint32_t
 
 static KInst *lower_cast(Lower *l, const Node *n, const Index *at, uint32_t lanes)
 {
-    /* an explicit narrowing cast rounds, wherever it stands; widening back to the compute type is free */
-    KInst *v = k_cast(l->k, lower_value(l, n->in[0], at, lanes), n->type.dtype);
+    /* an explicit narrowing cast rounds, wherever it stands, but in the classes that keep fp32 between the ops of a kernel;
+     * widening back to the compute type is free */
+    KInst *v = lower_value(l, n->in[0], at, lanes);
+    bool half = n->type.dtype == DT_F16 || n->type.dtype == DT_BF16;
+    if (!(half && l->k->approximate && v->type.dtype == DT_F32))
+        v = k_cast(l->k, v, n->type.dtype);
     return k_cast(l->k, v, compute_type(n->type.dtype));
 }
 
