@@ -23,7 +23,8 @@ void async_barriers_free(SimCta *c);
 
 /* ---- operations in flight (async_bulk.c) ---- */
 
-typedef enum { ASYNC_LOAD, ASYNC_STORE, ASYNC_REDUCE, ASYNC_TENSOR_LOAD, ASYNC_TENSOR_STORE, ASYNC_TENSOR_REDUCE } AsyncKind;
+typedef enum { ASYNC_LOAD, ASYNC_STORE, ASYNC_REDUCE, ASYNC_TENSOR_LOAD, ASYNC_TENSOR_STORE, ASYNC_TENSOR_REDUCE,
+               ASYNC_ARRIVE /* when the thread's copies before number `from` have been made */ } AsyncKind;
 
 typedef struct AsyncOp {
     struct AsyncOp *next;
@@ -52,14 +53,25 @@ void async_commit(SimWarp *w, uint32_t mask);
 void async_wait(SimWarp *w, uint32_t mask, uint64_t n);
 bool select_bulk(PtxInst *inst);         /* cp.async.bulk…, cp.reduce.async.bulk…: bound, or false */
 bool bulk_progress(SimMachine *m);       /* one operation takes effect; false: none is left */
+bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes);
+bool bulk_arrives_after(const SimWarp *w, uint32_t lane, uint64_t number);       /* does an arrival of the lane wait for this copy? */
 void bulk_cta_end(SimCta *c);
+
+/* ---- cp.async (async.c) ---- */
+
+/* Shared memory that a copy in flight will overwrite holds nothing that may be read. */
+void async_undefine(SimWarp *w, uint64_t address, uint64_t bytes);
+/* Will a copy in flight write some of these bytes of the CTA's shared memory? */
+bool async_pending_at(const SimCta *c, uint64_t at, uint64_t bytes);
+void async_copies_run(SimWarp *w, uint32_t lane, uint64_t before);    /* those of the lane numbered below `before` */
 
 /* ---- tensor copies (async_tensor.c), wgmma (wgmma.c) ---- */
 
 void async_tensor_run(AsyncOp *op);
 /* *to = *to (op) *from, of elements of a type; op by the instruction's modifiers. */
 void async_reduce(const PtxInst *inst, PtxType type, void *to, const void *from);
-void wgmma_thread_exit(SimWarp *w, uint32_t mask);       /* products in flight are reported and dropped */
+void wgmma_warp_exit(SimWarp *w);        /* reports products in flight */
+void wgmma_free(SimWarp *w);
 
 /* The shared address in an operand of 32 or 64 bits, generic or not, as a 32-bit address of the cluster. */
 static inline uint64_t async_shared(uint64_t a) { return (uint32_t)a; }

@@ -70,7 +70,7 @@ static void signal_barrier(AsyncOp *op, uint64_t barrier)
 {
     AsyncBarrier *b = async_barrier_at(op->warp, op->lane, barrier);
     if (b)
-        async_barrier_arrive(op->warp, op->lane, b, 0, (int64_t)op->bytes);
+        async_barrier_arrive(op->warp, op->lane, b, op->kind == ASYNC_ARRIVE, (int64_t)op->bytes);
 }
 
 static void run_op(AsyncOp *op)
@@ -89,6 +89,9 @@ static void run_op(AsyncOp *op)
     case ASYNC_TENSOR_STORE:
     case ASYNC_TENSOR_REDUCE:
         async_tensor_run(op);
+        break;
+    case ASYNC_ARRIVE:
+        async_copies_run(op->warp, op->lane, op->from);
         break;
     }
     if (is_load(op) && !op->targets)
@@ -121,6 +124,8 @@ void async_start(const AsyncOp *op)
     one->next = NULL;
     if (!async_is_late(op->warp->machine))
         run_op(one);
+    else if (op->kind == ASYNC_LOAD && !op->targets)
+        async_undefine(op->warp, op->to, op->bytes);
     if (one->done && is_load(one)) {
         free(one);
         return;
@@ -148,6 +153,25 @@ bool bulk_progress(SimMachine *m)
     if (is_load(op))
         drop(m->async, any);
     return true;
+}
+
+bool bulk_arrives_after(const SimWarp *w, uint32_t lane, uint64_t number)
+{
+    for (const AsyncOp *op = w->machine->async ? w->machine->async->first : NULL; op; op = op->next)
+        if (op->warp == w && op->lane == lane && op->kind == ASYNC_ARRIVE && number < op->from)
+            return true;
+    return false;
+}
+
+bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes)
+{
+    for (const AsyncOp *op = c->machine->async ? c->machine->async->first : NULL; op; op = op->next) {
+        uint64_t to = op->to & 0xffffff, rank = op->to >> 24 & 0xff;
+        bool here = op->targets ? op->targets >> c->rank & 1 : rank ? rank == c->rank + 1 : op->warp->cta == c;
+        if (op->kind == ASYNC_LOAD && op->warp->cta->cluster == c->cluster && here && to < at + bytes && at < to + op->bytes)
+            return true;
+    }
+    return false;
 }
 
 void async_commit(SimWarp *w, uint32_t mask)
@@ -206,7 +230,7 @@ void bulk_cta_end(SimCta *c)
 
 /* ---- instructions ---- */
 
-static uint64_t number(const SimWarp *w, const PtxInst *inst, uint32_t operand, uint32_t lane)
+static uint64_t number_of(const SimWarp *w, const PtxInst *inst, uint32_t operand, uint32_t lane)
 {
     return operand < inst->n_operands && inst->operand[operand].kind == OPERAND_SLOT ? slot_get(w, inst->operand[operand].slot, lane) : 0;
 }
@@ -222,12 +246,12 @@ static SimFlow exec_load(SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
     for_lanes(l, mask) {
         AsyncOp op = {.warp = w, .lane = l, .inst = inst, .kind = inst_has(inst, PM_REDUCE) ? ASYNC_REDUCE : ASYNC_LOAD,
-                      .to = async_shared(address(w, inst, 0, mask, l)), .from = address(w, inst, 1, mask, l), .bytes = (uint32_t)number(w, inst, 2, l),
+                      .to = async_shared(address(w, inst, 0, mask, l)), .from = address(w, inst, 1, mask, l), .bytes = (uint32_t)number_of(w, inst, 2, l),
                       .barrier = async_shared(address(w, inst, 3, mask, l))};
         if (inst_has(inst, PM_SHARED_CTA))
             op.from = async_shared(op.from);
         if (inst_has(inst, PM_MULTICAST_CLUSTER))
-            op.targets = (uint32_t)number(w, inst, 4, l) & 0xffff;
+            op.targets = (uint32_t)number_of(w, inst, 4, l) & 0xffff;
         if (op.bytes % PIECE)
             return sim_fault(w, FAULT_MISALIGNED, l, op.to, NULL, true, "a bulk copy of %llu bytes: multiples of 16 are possible", (unsigned long long)op.bytes);
         async_start(&op);
@@ -239,7 +263,7 @@ static SimFlow exec_store(SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
     for_lanes(l, mask) {
         AsyncOp op = {.warp = w, .lane = l, .inst = inst, .kind = inst_has(inst, PM_REDUCE) ? ASYNC_REDUCE : ASYNC_STORE,
-                      .to = address(w, inst, 0, mask, l), .from = async_shared(address(w, inst, 1, mask, l)), .bytes = (uint32_t)number(w, inst, 2, l),
+                      .to = address(w, inst, 0, mask, l), .from = async_shared(address(w, inst, 1, mask, l)), .bytes = (uint32_t)number_of(w, inst, 2, l),
                       .barrier = UINT64_MAX};
         if (op.bytes % PIECE)
             return sim_fault(w, FAULT_MISALIGNED, l, op.to, NULL, true, "a bulk copy of %llu bytes: multiples of 16 are possible", (unsigned long long)op.bytes);
@@ -261,7 +285,7 @@ static SimFlow exec_tensor(SimWarp *w, const PtxInst *inst, uint32_t mask)
         if (load) {
             op.to = async_shared(address(w, inst, 0, mask, l));
             op.barrier = async_shared(address(w, inst, 2, mask, l));
-            op.targets = inst_has(inst, PM_MULTICAST_CLUSTER) ? (uint32_t)number(w, inst, 3, l) & 0xffff : 0;
+            op.targets = inst_has(inst, PM_MULTICAST_CLUSTER) ? (uint32_t)number_of(w, inst, 3, l) & 0xffff : 0;
         } else {
             op.from = async_shared(address(w, inst, 1, mask, l));
         }
@@ -279,7 +303,7 @@ static SimFlow exec_commit(SimWarp *w, const PtxInst *inst, uint32_t mask)
 
 static SimFlow exec_wait(SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
-    async_wait(w, mask, number(w, inst, 0, (uint32_t)__builtin_ctz(mask)));
+    async_wait(w, mask, number_of(w, inst, 0, (uint32_t)__builtin_ctz(mask)));
     return w->machine->stop ? FLOW_STOP : FLOW_NEXT;
 }
 

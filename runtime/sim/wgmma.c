@@ -221,18 +221,22 @@ static void drop(SimProducts *q)
     free(p);
 }
 
-void wgmma_thread_exit(SimWarp *w, uint32_t mask)
+void wgmma_warp_exit(SimWarp *w)
 {
-    SimProducts *q = w->products;
-    (void)mask;
-    if (q && q->first && !w->machine->stop) {
-        const PtxInst *running = w->machine->inst;
-        w->machine->inst = q->first->inst;
-        sim_fault(w, FAULT_ASYNC_UNWAITED, UINT32_MAX, 0, NULL, false, "the warp ends while this product is under way: no wgmma.wait_group waited for it");
-        w->machine->inst = running;
-    }
-    while (q && q->first)
-        drop(q);
+    const SimProducts *q = w->products;
+    const PtxInst *running = w->machine->inst;
+    if (!q || !q->first)
+        return;
+    w->machine->inst = q->first->inst;
+    sim_fault(w, FAULT_ASYNC_UNWAITED, UINT32_MAX, 0, NULL, false, "the warp ends while this product is under way: no wgmma.wait_group waited for it");
+    w->machine->inst = running;
+}
+
+void wgmma_free(SimWarp *w)
+{
+    while (w->products && w->products->first)
+        drop(w->products);
+    w->products = NULL;
 }
 
 static bool whole_warp(SimWarp *w, uint32_t mask)
