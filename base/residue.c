@@ -160,9 +160,9 @@ int residue_order(Residue a, Residue b, bool *tie)
     *tie = false;
     if (a.v != a.v || b.v != b.v)
         return 2;
-    bool near = a.v == b.v || (fabs(a.v - b.v) <= NEAR * fmax(fabs(a.v), fabs(b.v)) && isfinite(a.v - b.v));
-    if (near && (same_clean(a.p, b.p) || same_clean(a.q, b.q)))
+    if (same_clean(a.p, b.p) || same_clean(a.q, b.q))
         return 0;
+    bool near = a.v == b.v || (fabs(a.v - b.v) <= NEAR * fmax(fabs(a.v), fabs(b.v)) && isfinite(a.v - b.v));
     *tie = near && !(residue_is_infinite(a) && residue_is_infinite(b)) && (a.p != b.p || a.q != b.q);
     return (a.v > b.v) - (a.v < b.v);
 }
@@ -192,14 +192,14 @@ Residue residue_round(const ResidueField *f, ResidueRounding r, Residue a)
 }
 
 /* ---- comparing ------------------------------------------------------------------------------------------------------------------ */
-static ResidueVerdict compare_part(uint64_t a, uint64_t b)
+typedef struct { bool known, differs, equal, firm; } PartVerdict;        /* firm: equal without a choice */
+
+static PartVerdict compare_part(uint64_t a, uint64_t b)
 {
     uint64_t flags = (a | b) & FLAGS;
     if (flags & RESIDUE_NONE)
-        return RESIDUE_UNSURE;
-    if (a == b)
-        return RESIDUE_EQUAL;
-    return flags ? RESIDUE_UNSURE : RESIDUE_DIFFERENT;
+        return (PartVerdict){0};
+    return (PartVerdict){.known = true, .differs = a != b && !flags, .equal = a == b, .firm = a == b && !flags};
 }
 
 ResidueVerdict residue_compare(Residue a, Residue b)
@@ -212,8 +212,11 @@ ResidueVerdict residue_compare(Residue a, Residue b)
         bool finite = other.v - other.v == 0 && !((other.p & other.q) & RESIDUE_NONE) && !((other.p | other.q) & RESIDUE_GUESS);
         return finite ? RESIDUE_DIFFERENT : RESIDUE_UNSURE;
     }
-    ResidueVerdict p = compare_part(a.p, b.p), q = compare_part(a.q, b.q);
-    if (p == RESIDUE_DIFFERENT || q == RESIDUE_DIFFERENT)
+    PartVerdict p = compare_part(a.p, b.p), q = compare_part(a.q, b.q);
+    if (p.differs || q.differs)
         return RESIDUE_DIFFERENT;
-    return p == RESIDUE_EQUAL || q == RESIDUE_EQUAL ? RESIDUE_EQUAL : RESIDUE_UNSURE;
+    if (p.firm || q.firm)
+        return RESIDUE_EQUAL;
+    bool all = (p.equal || !p.known) && (q.equal || !q.known) && (p.known || q.known);
+    return all && (a.v != a.v) == (b.v != b.v) ? RESIDUE_EQUAL : RESIDUE_UNSURE;     /* a root of a negative number on one side */
 }

@@ -73,6 +73,6 @@ static inline bool residue_is_infinite(Residue a) { return (a.p & a.q & RESIDUE_
 
 /* ---- comparing ---------------------------------------------------------------------------------------------------------------- */
 typedef enum { RESIDUE_EQUAL, RESIDUE_DIFFERENT, RESIDUE_UNSURE } ResidueVerdict;
-/* One element of two computations of the same variables. Equal: some part is defined on both sides and agrees, resting on
- * choices on both sides or on neither. Different: a part without choices disagrees. */
+/* One element of two computations of the same variables. Different: a part without choices disagrees. Equal: a part without
+ * choices agrees, or all parts that both sides have agree, resting on choices on both. */
 ResidueVerdict residue_compare(Residue a, Residue b);

@@ -4,7 +4,7 @@
  * Domains now: fp64 (inputs rounded to their dtypes, then no rounding), baseline (the naive lowering: every node rounds at
  * its output to its dtype, so that a composite, whose inside is f32, rounds once; reduce and matmul accumulate in fp32 for
  * f16/bf16/f32), running error (the first-order scale E of numerics.md beside the fp64 value, so a sweep of it gives both).
- * Residues come with the simulator. */
+ * Residues: eval_residue.h. */
 #pragma once
 #include "ir/graph.h"
 #include "ir/import/task.h"
@@ -13,7 +13,7 @@ typedef struct {
     double v;                                                  /* the number; what decides comparisons in every domain */
     union {
         struct { double e; int64_t i; };                       /* e: error scale (running error); i: integers, exactly */
-        struct { uint64_t mod_p; uint32_t mod_q, defined; };   /* residues of floats: room for the simulator's domain */
+        struct { uint64_t mod_p, mod_q; };                     /* residues of floats (base/residue.h); of integers mod_p has the flag of a guess */
     };
 } Value;
 
