@@ -96,13 +96,15 @@ Residue residue_reciprocal(const ResidueField *f, Residue a)
 {
     if (residue_is_infinite(a))
         return (Residue){1 / a.v, 0, 0};
+    if (is_zero(a))                                        /* ±0 are one number here: not even the sign is known */
+        return (Residue){NAN, RESIDUE_NONE, RESIDUE_NONE};
     return (Residue){1 / a.v, part_inverse(&f->p, a.p), part_inverse(&f->q, a.q)};
 }
 
 Residue residue_div(const ResidueField *f, Residue a, Residue b)
 {
     Residue r = residue_mul(f, a, residue_reciprocal(f, b));
-    r.v = a.v / b.v;
+    r.v = is_zero(b) ? NAN : a.v / b.v;
     return r;
 }
 
