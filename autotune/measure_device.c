@@ -516,7 +516,8 @@ static void device_free(Measurer *base)
 Measurer *measurer_new(const TuneDevice *d)
 {
     DeviceMeasurer *m = calloc(1, sizeof *m);
-    pawl_assert(m, "out of memory");
+    if (!m)
+        arena_exhausted(sizeof *m);
     m->base = (Measurer){"device", device_session, run_windows, device_check, device_close, device_free, m};
     m->device = *d;
     m->cx = context_new();

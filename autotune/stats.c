@@ -1,6 +1,7 @@
 /* autotune/stats.c — order statistics, and intervals by the percentile bootstrap (Efron, Tibshirani 1993, chapter 13). Medians,
  * because timings have a long right tail; pairs are drawn together, because clocks drift. */
 #include "autotune/stats.h"
+#include "base/arena.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static void *array_of(size_t bytes, void *small, size_t small_bytes)
         return small;
     void *p = malloc(bytes);
     if (!p)
-        abort();
+        arena_exhausted(bytes);
     return p;
 }
 
@@ -65,13 +66,6 @@ double stats_quantile(const double *x, uint32_t n, double q)
 }
 
 double stats_median(const double *x, uint32_t n) { return stats_quantile(x, n, 0.5); }
-
-double stats_spread(const double *x, uint32_t n)
-{
-    if (n < 2)
-        return INFINITY;
-    return 0.5 * (stats_quantile(x, n, 0.75) - stats_quantile(x, n, 0.25)) / stats_median(x, n);
-}
 
 static Interval bounds(double value, double *draws, uint32_t n)
 {

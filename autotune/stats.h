@@ -8,8 +8,6 @@ typedef struct { double value, lo, hi; } Interval;      /* an estimate and its 9
 /* Linear interpolation between order statistics, q in [0, 1]. NaN for n = 0. `x` is left as it is. */
 double stats_quantile(const double *x, uint32_t n, double q);
 double stats_median(const double *x, uint32_t n);
-/* Half the width between the quartiles over the median: how noisy a series is. */
-double stats_spread(const double *x, uint32_t n);
 
 /* Percentile bootstrap over `resamples` (0: 1000) draws with replacement; the same seed gives the same bounds. */
 Interval stats_median_interval(const double *x, uint32_t n, uint32_t resamples, uint64_t seed);

@@ -47,7 +47,7 @@ enum { HEADER = (sizeof(Chunk) + ALIGN - 1) / ALIGN * ALIGN };
 
 static char *chunk_data(Chunk *c) { return (char *)c + HEADER; }
 
-static _Noreturn void out_of_memory(size_t bytes)
+_Noreturn void arena_exhausted(size_t bytes)
 {
     fprintf(stderr, "pawl: out of memory: the machine has no %zu bytes more for this process; "
                     "smaller shapes, fewer workloads or a larger memory limit would do\n", bytes);
@@ -64,10 +64,10 @@ static void chunk_push(Arena *a, size_t need)
 {
     size_t size = need > a->next_size ? need : a->next_size;
     if (size > SIZE_MAX - HEADER)
-        out_of_memory(need);
+        arena_exhausted(need);
     Chunk *c = calloc(1, HEADER + size);
     if (!c)
-        out_of_memory(need);
+        arena_exhausted(need);
     c->older = a->newest;
     c->size = size;
     c->before = a->newest ? a->newest->before + a->newest->used : 0;
@@ -81,7 +81,7 @@ Arena *arena_new(void)
 {
     Arena *a = calloc(1, sizeof *a);
     if (!a)
-        out_of_memory(sizeof *a);
+        arena_exhausted(sizeof *a);
     a->next_size = FIRST_CHUNK;
     return a;
 }
@@ -100,7 +100,7 @@ void arena_free(Arena *a)
 void *arena_alloc(Arena *a, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
-        out_of_memory(bytes);
+        arena_exhausted(bytes);
     size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN + GAP;
     if (need == 0)
         need = ALIGN;              /* distinct pointers for empty objects */

@@ -20,6 +20,7 @@ char  *arena_vprintf(Arena *a, const char *fmt, va_list ap) __attribute__((forma
 ArenaMark arena_mark(const Arena *a);               /* scratch: begin … */
 void   arena_reset(Arena *a, ArenaMark m);          /* … and end; poisoned under ASan */
 size_t arena_bytes(const Arena *a);                 /* bytes handed out so far */
+_Noreturn void arena_exhausted(size_t bytes);       /* how the process ends without memory; also for who calls malloc */
 
 #define arena_new_array(a, T, n) ((T *)arena_alloc((a), sizeof(T) * (size_t)(n)))
 #define arena_new_of(a, T)       ((T *)arena_alloc((a), sizeof(T)))

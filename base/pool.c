@@ -102,7 +102,8 @@ ThreadPool *pool_new(int threads)
     ThreadPool *p = calloc(1, sizeof *p);
     threads = threads > 0 ? threads : default_threads();
     Worker *workers = calloc((size_t)threads, sizeof *workers);
-    pawl_assert(p && workers, "out of memory");
+    if (!p || !workers)
+        arena_exhausted(sizeof *p + (size_t)threads * sizeof *workers);
     p->threads = threads;
     p->workers = workers;
     pthread_mutex_init(&p->entry, NULL);

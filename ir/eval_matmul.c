@@ -130,8 +130,8 @@ static int64_t padded(int64_t k) { return (k + LANES - 1) / LANES * LANES; }
 static void *aligned_zeros(size_t bytes)
 {
     void *p = NULL;
-    bool ok = posix_memalign(&p, 128, bytes + 128) == 0;
-    pawl_assert(ok, "out of memory");
+    if (posix_memalign(&p, 128, bytes + 128) != 0)
+        arena_exhausted(bytes + 128);
     return memset(p, 0, bytes + 128);
 }
 
@@ -311,7 +311,8 @@ void eval_matmul(Run *r, const Node *n)
     Arena *a = arena_new();
     ArenaMark mark = arena_mark(a);
     int64_t *slots = malloc(sizeof *slots * (size_t)p.box.n + 1);
-    pawl_assert(slots, "out of memory");
+    if (!slots)
+        arena_exhausted(sizeof *slots * (size_t)p.box.n);
     Line rows[PANEL];
     uint32_t have = 0;
     p.rows = rows;

@@ -218,7 +218,8 @@ void eval_node(Run *r, const Node *n)
     const Demand *d = &r->demand[n->id];
     int64_t count = d->all ? p->count : (int64_t)d->n;
     Value *out = malloc(sizeof *out * (size_t)count + 1);
-    pawl_assert(out, "out of memory for %lld values", (long long)count);
+    if (!out)
+        arena_exhausted(sizeof *out * (size_t)count);
     r->values[n->id] = out;
     Job j = {r, n, p, d, out};
     int64_t line_grain = 1 + GRAIN / (p->line_len + 1);

@@ -32,7 +32,8 @@ static size_t sort_unique(int64_t *at, size_t n, int64_t count)
     size_t out = 0;
     if ((uint64_t)count / 64 <= n) {
         uint64_t *bits = calloc((size_t)count / 64 + 1, sizeof *bits);
-        pawl_assert(bits, "out of memory");
+        if (!bits)
+            arena_exhausted((size_t)count / 8);
         for (size_t i = 0; i < n; i++)
             bits[at[i] / 64] |= (uint64_t)1 << at[i] % 64;
         for (int64_t w = 0; w <= count / 64; w++)
