@@ -16,9 +16,9 @@ size_t cublaslt_workspace(const CublasMatmul *p);  /* bytes that its algorithm n
 typedef struct { CuPtr a, b, c, d, bias, workspace; size_t workspace_bytes; } CublasOperands;
 bool   cublaslt_run(CublasMatmul *p, const CublasOperands *o, CuStream stream, Diags *d);
 
-/* For the tuner: what the library proposes for a product, best first; index = PlanMatmul.algorithm. -1: diagnosed. */
+/* What the library proposes for a product, best first, as text to look at; index = PlanMatmul.algorithm. -1: diagnosed. */
 typedef struct { char text[112]; size_t workspace_bytes; float waves; } CublasAlgorithm;
 int cublaslt_algorithms(int ordinal, const PlanMatmul *m, const BoundMatmul *sizes, DType bias_type, CublasAlgorithm *out, int max, Diags *d);
-size_t cublaslt_version(void);                     /* 130100 …; 0 when not loaded. For tuning keys */
+size_t cublaslt_version(void);                     /* 130100 …; 0 when not loaded */
 /* Where the functions come from instead of the library; see cuda_driver_set_source. */
 void cublaslt_set_source(void *(*find)(const char *symbol));
