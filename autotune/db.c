@@ -353,9 +353,7 @@ bool db_recover(Db *db)
     return ok;
 }
 
-const char *db_path(const Db *db) { return db->path; }
 bool db_lost_disk(const Db *db) { return db->lost; }
-sqlite3 *db_handle(Db *db) { return db->sql; }
 
 void db_set_timeout(Db *db, int milliseconds)
 {
@@ -365,7 +363,7 @@ void db_set_timeout(Db *db, int milliseconds)
 
 /* ---- statements ------------------------------------------------------------------------------ */
 
-sqlite3_stmt *db_vprepare(Db *db, const char *sql, const char *types, va_list ap)
+static sqlite3_stmt *vprepare(Db *db, const char *sql, const char *types, va_list ap)
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL);
@@ -389,7 +387,7 @@ sqlite3_stmt *db_prepare(Db *db, const char *sql, const char *types, ...)
 {
     va_list ap;
     va_start(ap, types);
-    sqlite3_stmt *st = db_vprepare(db, sql, types, ap);
+    sqlite3_stmt *st = vprepare(db, sql, types, ap);
     va_end(ap);
     return st;
 }
@@ -398,7 +396,7 @@ bool db_write(Db *db, const char *sql, const char *types, ...)
 {
     va_list ap;
     va_start(ap, types);
-    sqlite3_stmt *st = db_vprepare(db, sql, types, ap);
+    sqlite3_stmt *st = vprepare(db, sql, types, ap);
     va_end(ap);
 
     int rc = st ? sqlite3_step(st) : SQLITE_ERROR;

@@ -29,13 +29,11 @@ Db  *db_open_memory(Context *cx);
 /* db_open; when that fails the diagnostic stays and an empty database in memory is returned, so that work can go on. Never NULL. */
 Db  *db_open_or_memory(Context *cx, const char *path, DbMode mode);
 void db_close(Db *db);              /* NULL is allowed */
-const char *db_path(const Db *db);  /* NULL: memory only, from the start */
 bool db_lost_disk(const Db *db);    /* some results are in memory only: the command should export them and exit with PAWL_EXIT_IO */
 /* After db_lost_disk: writes what memory holds (but the measurement log) to the file again; true when it is on disk now.
  * Diagnoses nothing. */
 bool db_recover(Db *db);
 void db_set_timeout(Db *db, int milliseconds);     /* waiting for another process's lock; default 10000 */
-struct sqlite3 *db_handle(Db *db);  /* for tests */
 
 /* ---- records: strings are borrowed on the way in, the context's on the way out ------------------------------------------ */
 typedef struct { const char *device, *environment; } DbKey;

@@ -2,7 +2,6 @@
 #pragma once
 #include "autotune/db.h"
 #include <sqlite3.h>
-#include <stdarg.h>
 
 struct Db {
     Context *cx;
@@ -16,7 +15,6 @@ struct Db {
 
 /* A prepared statement with its arguments, one letter each: s text (NULL allowed), i int64, d double (NaN: NULL), b bool as int. NULL: failed. */
 sqlite3_stmt *db_prepare(Db *db, const char *sql, const char *types, ...);
-sqlite3_stmt *db_vprepare(Db *db, const char *sql, const char *types, va_list ap);
 /* One row written. False: diagnosed, and the database is in memory now, where db_atomically tries again. */
 bool db_write(Db *db, const char *sql, const char *types, ...);
 /* Runs `body` in a transaction. Where the disk fails it is run again in memory, and the answer is false. */

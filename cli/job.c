@@ -100,7 +100,6 @@ static bool fill_passes(Job *j, PassOptions *p)
         .disabled_rules = o->no_rule.data,
         .n_disabled_rules = o->no_rule.n,
         .verify = o->verify_passes,
-        .device = j->device.name,
     };
     return true;
 }

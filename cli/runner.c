@@ -28,7 +28,7 @@ static bool start(Runner *r, const char *device)
     return true;
 }
 
-bool runner_open_image(Runner *r, Cli *c, Context *cx, const void *image, size_t len,
+static bool open_image(Runner *r, Cli *c, Context *cx, const void *image, size_t len,
                        const char *device)
 {
     *r = (Runner){.cli = c, .cx = cx};
@@ -51,7 +51,7 @@ bool runner_open_job(Runner *r, Job *j, Compiled *list, uint32_t n)
     void *image =
         package_image(j->cx->arena, j->cx->diags, plans, n,
                       compile_manifest(j->cx->arena, j->task, list, n, &j->options), &len);
-    return image && runner_open_image(r, j->cli, j->cx, image, len, j->device.spec);
+    return image && open_image(r, j->cli, j->cx, image, len, j->device.spec);
 }
 
 void runner_close(Runner *r)

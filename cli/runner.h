@@ -16,7 +16,6 @@ typedef struct Runner {
 } Runner;
 
 /* False: diagnosed. `device` as pawl_session_options. */
-bool runner_open_image(Runner *r, Cli *c, Context *cx, const void *image, size_t len, const char *device);
 bool runner_open_file(Runner *r, Cli *c, Context *cx, const char *path, const char *device);
 void runner_close(Runner *r);
 /* Compiled plans of a job (with weights) as a runner. */

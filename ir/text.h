@@ -43,7 +43,6 @@ typedef struct { TextStatement *s; uint32_t n; TextExpr **ret; Str *ret_names; u
 typedef struct { Str name; TextExpr **params; uint32_t n_params; TextKeyArg *attrs; uint32_t n_attrs; TextBlock body; Loc loc; } TextFunc;
 
 bool text_parse_block(Context *cx, const Source *s, TextBlock *out);            /* statements; `return` optional */
-bool text_parse_file(Context *cx, const Source *s, TextFunc **funcs, uint32_t *n_funcs, Graph **graphs, uint32_t *n_graphs);
 bool text_parse_type(Context *cx, const Source *s, Type *out, bool create_syms);/* "bf16[B, S, 4*H]" */
 TextExpr *text_parse_expr(Context *cx, const Source *s);
 

@@ -6,7 +6,6 @@
 /* Declares an input or param of `g`, with its distribution and options; adds it to `values`. */
 bool text_declare(Graph *g, const TextScope *s, Op op, Str name, const TextDecl *decl, Loc loc, Map *values);
 bool text_declare_dim(Context *cx, Str name, int64_t lo, int64_t hi, Loc loc);
-bool text_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out);
 /* text_build where names in attributes may also be those of `consts` (Str -> AttrVal*, may be NULL). */
 bool text_build_with(Graph *g, const TextBlock *b, Map *values, const Functions *f, Map *consts);
 /* A call's callee: the number of leading arguments that are operands, and the composite when it is one. */

@@ -235,7 +235,7 @@ static const struct { const char *name; DistKind kind; uint32_t args; double a, 
 };
 enum { N_DISTS = sizeof dists / sizeof *dists };
 
-bool text_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out)
+static bool parse_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out)
 {
     double v[2] = {0};
     bool is_int = true;
@@ -303,7 +303,7 @@ bool text_declare(Graph *g, const TextScope *s, Op op, Str name, const TextDecl 
     if (!n)
         return false;
     GraphInput *in = &vec_last(&g->inputs);
-    if (decl->dist && !text_dist(s, decl->dist, t.dtype, &in->dist))
+    if (decl->dist && !parse_dist(s, decl->dist, t.dtype, &in->dist))
         return false;
     in->dist_stated = decl->dist != NULL;
     if (decl->dist && in->dist.kind == DIST_RANDINT && !dtype_is_float(t.dtype)) {
@@ -375,21 +375,6 @@ static Graph *build_graph(Context *cx, const TextGraph *t, const Functions *f)
         return NULL;
     }
     return g;
-}
-
-bool text_parse_file(Context *cx, const Source *s, TextFunc **funcs, uint32_t *n_funcs, Graph **graphs, uint32_t *n_graphs)
-{
-    TextGraph *parsed;
-    uint32_t n;
-
-    if (!text_parse_items(cx, s, funcs, n_funcs, &parsed, &n))
-        return false;
-    Functions *f = n ? functions_builtin(cx) : NULL;
-    *n_graphs = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (!(graphs[(*n_graphs)++] = build_graph(cx, &parsed[i], f)))
-            return false;
-    return true;
 }
 
 Graph *graph_parse(Context *cx, const Source *s)

@@ -12,7 +12,6 @@ typedef struct PassOptions {
     const char *const *disabled_rules; uint32_t n_disabled_rules;
     bool verify;                                          /* graph_verify after every pass (default in dev builds and tests) */
     Numerics numerics;                                    /* contract class: which exactness may fire */
-    const char *device;                                   /* "cpu", "NVIDIA H200" …: whose evidence is quoted; NULL: none */
 } PassOptions;
 
 typedef struct { const char *rule; uint64_t tried, fired; double seconds; } RuleStat;

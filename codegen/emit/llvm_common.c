@@ -64,7 +64,7 @@ LLVMValueRef ll_fconst(Lower *L, LLVMTypeRef t, double v)
     return LLVMConstReal(t, v);
 }
 
-LLVMValueRef ll_insert(Lower *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane)
+static LLVMValueRef insert(Lower *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane)
 {
     return LLVMBuildInsertElement(L->b, v, x, LLVMConstInt(ll_int(L, 32), lane, false), "");
 }
@@ -85,7 +85,7 @@ LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes)
     if (LLVMIsConstant(v))
         return const_splat(v, lanes);
     LLVMValueRef poison = LLVMGetPoison(LLVMVectorType(LLVMTypeOf(v), lanes));
-    return shuffle(L, ll_insert(L, poison, v, 0), poison, zero, lanes);
+    return shuffle(L, insert(L, poison, v, 0), poison, zero, lanes);
 }
 
 LLVMValueRef ll_extract(Lower *L, LLVMValueRef v, uint32_t lane, uint32_t lanes)
@@ -114,7 +114,7 @@ LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n)
     if (width == 1) {
         LLVMValueRef v = LLVMGetPoison(LLVMVectorType(LLVMTypeOf(parts[0]), n));
         for (uint32_t i = 0; i < n; i++)
-            v = ll_insert(L, v, parts[i], i);
+            v = insert(L, v, parts[i], i);
         return v;
     }
     uint32_t at[64];

@@ -55,7 +55,6 @@ LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes);
 LLVMValueRef ll_extract(Lower *L, LLVMValueRef v, uint32_t lane, uint32_t lanes);
 LLVMValueRef ll_part(Lower *L, LLVMValueRef v, uint32_t first, uint32_t n);   /* lanes [first, first + n), modulo the width */
 LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n);         /* n a power of two, equal parts */
-LLVMValueRef ll_insert(Lower *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane);
 LLVMValueRef ll_call(Lower *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n);
 LLVMValueRef ll_call_unary(Lower *L, const char *intrinsic, LLVMValueRef a);  /* overloaded on a's type */
 LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type);   /* pure function */

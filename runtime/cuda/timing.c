@@ -257,7 +257,7 @@ bool cuda_measure_copy(CudaTimer *t, size_t bytes, double *by_kernel, double *by
 
 /* ---- buffers ---- */
 
-bool cuda_buffer_fill(CudaTimer *t, void *p, DType type, size_t bytes, uint32_t seed, Diags *d)
+static bool fill(CudaTimer *t, void *p, DType type, size_t bytes, uint32_t seed, Diags *d)
 {
     CudaScope scope;
     CudaCall c;
@@ -276,7 +276,7 @@ void *cuda_buffer_new(CudaTimer *t, DType type, size_t bytes, uint32_t seed, Dia
         return NULL;
     size_t room = (bytes + 255) / 256 * 256;
     void *p = (void *)(uintptr_t)cuda_alloc(t->cu, room, "a buffer", d);
-    if (p && !cuda_buffer_fill(t, p, type, room, seed, d)) {
+    if (p && !fill(t, p, type, room, seed, d)) {
         cuda_buffer_free(t, p);
         p = NULL;
     }
@@ -284,26 +284,15 @@ void *cuda_buffer_new(CudaTimer *t, DType type, size_t bytes, uint32_t seed, Dia
     return p;
 }
 
-static bool move(CudaTimer *t, void *host, CuPtr device, size_t bytes, bool up, const void *source, Diags *d)
+bool cuda_buffer_download(CudaTimer *t, void *host, const void *from, size_t bytes, Diags *d)
 {
     CudaScope scope;
     if (!cuda_enter(t->cu, t->ctx, &scope, d))
         return false;
-    int r = !bytes ? CU_OK : up ? t->cu->MemcpyHtoDAsync(device, source, bytes, t->stream)
-                                : t->cu->MemcpyDtoHAsync(host, device, bytes, t->stream);
+    int r = bytes ? t->cu->MemcpyDtoHAsync(host, (CuPtr)(uintptr_t)from, bytes, t->stream) : CU_OK;
     bool good = cuda_check(t->cu, r ? r : t->cu->StreamSynchronize(t->stream), "copying a buffer", d);
     cuda_leave(&scope);
     return good;
-}
-
-bool cuda_buffer_upload(CudaTimer *t, void *to, const void *host, size_t bytes, Diags *d)
-{
-    return move(t, NULL, (CuPtr)(uintptr_t)to, bytes, true, host, d);
-}
-
-bool cuda_buffer_download(CudaTimer *t, void *host, const void *from, size_t bytes, Diags *d)
-{
-    return move(t, host, (CuPtr)(uintptr_t)from, bytes, false, NULL, d);
 }
 
 void cuda_buffer_free(CudaTimer *t, void *p)

@@ -38,8 +38,6 @@ bool cuda_measure_copy(CudaTimer *t, size_t bytes, double *by_kernel, double *by
 
 /* Device memory: random values (floats of magnitude [0.5, 1) and either sign, integers 0..127). 0: diagnosed. Aligned to 256. */
 void *cuda_buffer_new(CudaTimer *t, DType type, size_t bytes, uint32_t seed, Diags *d);
-bool  cuda_buffer_fill(CudaTimer *t, void *p, DType type, size_t bytes, uint32_t seed, Diags *d);
-bool  cuda_buffer_upload(CudaTimer *t, void *to, const void *host, size_t bytes, Diags *d);
 bool  cuda_buffer_download(CudaTimer *t, void *host, const void *from, size_t bytes, Diags *d);
 void  cuda_buffer_free(CudaTimer *t, void *p);
 bool  cuda_timer_wait(CudaTimer *t, Diags *d);       /* for all that was enqueued; reports what went wrong on the device */
