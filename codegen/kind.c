@@ -89,6 +89,15 @@ int64_t dim_typical(Dim d)
     return d->kind == DIM_FLOORDIV ? x / y : x % y;
 }
 
+bool reduces_contiguous(const Node *reduce)
+{
+    const Shape *s = &reduce->in[0]->type.shape;
+    uint32_t last = s->rank;
+    while (last > 0 && dim_is(s->d[last - 1], 1))
+        last--;
+    return !last || node_reduces_axis(reduce, last - 1);
+}
+
 uint32_t group_widest_bytes(const Group *g)
 {
     uint32_t widest = 1;

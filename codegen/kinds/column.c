@@ -1,5 +1,7 @@
-/* codegen/kinds/column.c — reductions over leading dims: neighbouring threads hold neighbouring columns, so that every load is
- * contiguous; TY threads share a column through shared memory, and `split` blocks through memory when columns are few.
+/* codegen/kinds/column.c — reductions over dims that are not contiguous, with everything that uses their results along the same
+ * dims: neighbouring threads hold neighbouring columns, so that every access is contiguous; TY threads share a column through
+ * shared memory, and `split` blocks through memory when columns are few and only the reductions are stored. Reductions run level
+ * by level; a block's columns are small enough to be in cache when a later level or the outputs read them again.
  *
  * Schedule: tx, ty (threads across and along), vec (columns a thread), split. */
 #include "codegen/kind.h"
@@ -10,22 +12,27 @@ static bool accepts(const KindProblem *p, const char **why_not)
 {
     const Group *g = p->g;
     if (!g->reduces.n || g->reduces.n > 16) {
-        *why_not = "no reduction";
-        return false;
-    }
-    if (!dim_is(group_row_count(p->cx->dims, g), 1)) {
-        *why_not = "the reduction's result is used along the row";
+        *why_not = g->reduces.n ? "too many reductions" : "no reduction";
         return false;
     }
     for (uint32_t i = 0; i < g->reduces.n; i++) {
         const Node *n = g->reduces.data[i].node;
-        if (node_reduces_axis(n, node_rank(n->in[0]) - 1) || g->reduces.data[i].level || reduce_op(n) == OP_NONE ||
-            reduced_count(p->cx->dims, n) != reduced_count(p->cx->dims, g->reduces.data[0].node)) {
+        if (reduces_contiguous(n) || reduce_op(n) == OP_NONE) {
             *why_not = "reduces the contiguous dim";
             return false;
         }
     }
     return true;
+}
+
+/* Blocks may share a column when all that is stored are the reductions, none of which needs another. */
+static bool can_split(const KindProblem *p)
+{
+    const Group *g = p->g;
+    bool ok = dim_is(group_row_count(p->cx->dims, g), 1);
+    for (uint32_t i = 0; i < g->reduces.n; i++)
+        ok &= !g->reduces.data[i].level && reduced_count(p->cx->dims, g->reduces.data[i].node) == reduced_count(p->cx->dims, g->reduces.data[0].node);
+    return ok;
 }
 
 static void add(Schedule *out, uint32_t *n, uint32_t max, int64_t tx, int64_t ty, int64_t vec, int64_t split)
@@ -54,7 +61,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
         add(out, &n, max, 1, 1, vec, 1);
         while (vec > 1 && !dim_divides(d, dim_const(d, vec), outer))
             vec /= 2;                                          /* a split needs whole vectors */
-        add(out, &n, max, 1, 1, vec, r >= 4096 ? p->m->units * 2 : 1);
+        add(out, &n, max, 1, 1, vec, r >= 4096 && can_split(p) ? p->m->units * 2 : 1);
         return n;
     }
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
@@ -64,7 +71,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     for (uint32_t i = 0; i < 5; i++) {
         int64_t blocks = (o + shape[i].tx * vec - 1) / (shape[i].tx * vec), wanted = 2 * p->m->units;
         int64_t split = blocks >= wanted ? 1 : (wanted + blocks - 1) / blocks, most = r / (shape[i].ty * 4);
-        split = split > most ? most : split;
+        split = !can_split(p) ? 1 : split > most ? most : split;
         add(out, &n, max, shape[i].tx, shape[i].ty, vec, split < 1 ? 1 : split);
         if (split > 1)
             add(out, &n, max, shape[i].tx, shape[i].ty, vec, split / 2);
@@ -100,33 +107,39 @@ static uint32_t threads(const KindProblem *p, const Schedule *s)
     return (uint32_t)(schedule_get(s, "tx", 1) * schedule_get(s, "ty", 1));
 }
 
-typedef struct { KindBuild *b; Dim coords[MAX_RANK]; uint32_t vec; KInst *mask; } Finish;
+typedef struct {
+    KindBuild *b;
+    uint32_t tx, ty, vec;
+    Dim x, y, lane;                        /* place in the block; this thread's columns (with the lane symbol) */
+    KInst *inside;                         /* … exist; NULL: always */
+    Dim coords[MAX_RANK];
+    KInst *mask;                           /* who stores reduced values */
+} Column;
 
 static void finish(void *arg)
 {
-    Finish *f = arg;
-    store_outputs_at(f->b, f->coords, f->vec, f->mask);
+    Column *c = arg;
+    store_outputs_at(c->b, c->coords, c->vec, c->mask);
 }
 
 /* Rows from, from + step, … below `to`, in runs of RUN rows whose sums are added up: short chains of additions keep rounding small. */
-static void walk_rows(KindBuild *b, Dim from, Dim to, int64_t step, const Index *at, uint32_t vec, KInst *inside, KInst **acc)
+static void walk_rows(KindBuild *b, const GroupReduce *r, uint32_t n, Dim from, Dim to, int64_t step, const Index *at, uint32_t vec,
+                      KInst *inside, KInst **acc)
 {
     Kernel *k = b->k;
     DimPool *p = k->cx->dims;
-    const Group *g = b->problem.g;
-    uint32_t n = g->reduces.n;
     KInst *next[16], *start[16];
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = reduce_start(k, g->reduces.data[i].node, vec);
+        acc[i] = reduce_start(k, r[i].node, vec);
     lower_scope(b->l);
     KInst *runs = k_loop(k, "run", from, to, step * RUN, acc, n, 1);
     for (uint32_t i = 0; i < n; i++)
-        start[i] = reduce_start(k, g->reduces.data[i].node, vec);
+        start[i] = reduce_start(k, r[i].node, vec);
     lower_scope(b->l);
     KInst *loop = k_loop(k, "r", runs->var, dim_min(p, dim_add_const(p, runs->var, step * RUN), to), step, start, n, 4);
     lower_mask(b->l, inside);
     for (uint32_t i = 0; i < n; i++) {
-        const Node *node = g->reduces.data[i].node;
+        const Node *node = r[i].node;
         Index in = index_reduced(p, node, &at[i], loop->var);
         KInst *v = k_splat(k, lower_value(b->l, node->in[0], &in, vec), vec);
         next[i] = reduce_combine(k, node, k_carry(k, loop, i), v);
@@ -135,22 +148,21 @@ static void walk_rows(KindBuild *b, Dim from, Dim to, int64_t step, const Index 
     k_loop_end(k, loop, next);
     lower_scope_end(b->l);
     for (uint32_t i = 0; i < n; i++)
-        next[i] = reduce_combine(k, g->reduces.data[i].node, k_carry(k, runs, i), k_result(k, loop, i));
+        next[i] = reduce_combine(k, r[i].node, k_carry(k, runs, i), k_result(k, loop, i));
     k_loop_end(k, runs, next);
     lower_scope_end(b->l);
     for (uint32_t i = 0; i < n; i++)
         acc[i] = k_result(k, runs, i);
 }
 
-/* Sums over ty in shared memory: the threads with ty = 0 end with the result. */
-static void meet_in_shared(KindBuild *b, uint32_t tx, uint32_t ty, uint32_t vec, Dim x, Dim y, KInst **acc)
+/* Sums over ty in shared memory: every thread ends with the result of its column. */
+static void meet_in_shared(KindBuild *b, const GroupReduce *r, uint32_t n, uint32_t tx, uint32_t ty, uint32_t vec, Dim x, Dim y, KInst **acc)
 {
     Kernel *k = b->k;
     DimPool *p = k->cx->dims;
-    const Group *g = b->problem.g;
     if (ty == 1)
         return;
-    for (uint32_t i = 0; i < g->reduces.n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         uint32_t shared = kernel_shared(k, "partial", acc[i]->type.dtype, tx * ty * vec);
         Dim base = dim_mul_const(p, dim_add(p, dim_mul_const(p, y, tx), x), vec);
         Dim lane = vec > 1 ? kernel_lane(p, vec) : dim_const(p, 0);
@@ -160,9 +172,56 @@ static void meet_in_shared(KindBuild *b, uint32_t tx, uint32_t ty, uint32_t vec,
         acc[i] = k_shared_load(k, shared, dim_add(p, own, lane), vec);
         for (uint32_t j = 1; j < ty; j++) {
             Dim at = dim_add(p, dim_add_const(p, own, (int64_t)j * tx * vec), lane);
-            acc[i] = reduce_combine(k, g->reduces.data[i].node, acc[i], k_shared_load(k, shared, at, vec));
+            acc[i] = reduce_combine(k, r[i].node, acc[i], k_shared_load(k, shared, at, vec));
         }
     }
+}
+
+static KInst *both(Kernel *k, KInst *a, KInst *b) { return a && b ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){a, b}, 2) : a ? a : b; }
+
+/* All reductions, level by level, rows [from, to) of each; acc[i] and at[i] of all. */
+static void reduce_levels(Column *c, Dim from, Dim to, Index *at, KInst **acc)
+{
+    KindBuild *b = c->b;
+    DimPool *p = b->k->cx->dims;
+    const Group *g = b->problem.g;
+    for (uint32_t i = 0, n; i < g->reduces.n; i += n) {
+        const GroupReduce *r = &g->reduces.data[i];
+        Dim rows = reduced_count(p, r->node);
+        for (n = 0; i + n < g->reduces.n && r[n].level == r->level && reduced_count(p, r[n].node) == rows; n++)
+            at[i + n] = group_at(p, g, &r[n].at, node_rank(r[n].node), c->coords);
+        walk_rows(b, r, n, dim_add(p, from, c->y), to ? to : rows, c->ty, at + i, c->vec, c->inside, acc + i);
+        meet_in_shared(b, r, n, c->tx, c->ty, c->vec, c->x, c->y, acc + i);
+        for (uint32_t j = 0; j < n && !to; j++)
+            lower_know(b->l, r[j].node, &at[i + j], acc[i + j]);
+    }
+}
+
+/* Outputs along the reduced dims: each thread stores the rows that it reduced. */
+static void store_rows(Column *c)
+{
+    Kernel *k = c->b->k;
+    DimPool *p = k->cx->dims;
+    lower_scope(c->b->l);
+    KInst *loop = k_loop(k, "r", c->y, group_row_count(p, c->b->problem.g), c->ty, NULL, 0, 4);
+    group_coords(p, c->b->problem.g, c->lane, loop->var, c->coords);
+    store_outputs_at(c->b, c->coords, c->vec, c->inside);
+    k_loop_end(k, loop, NULL);
+    lower_scope_end(c->b->l);
+}
+
+/* A vector mask cannot decide a branch: splits need whole vectors of columns. */
+static bool finish_split(Column *c, const Index *at, KInst **acc, Dim column, Dim columns, Dim part, int64_t split, KInst *leader)
+{
+    Kernel *k = c->b->k;
+    DimPool *p = k->cx->dims;
+    if (!can_split(&c->b->problem) || (c->inside && c->inside->type.lanes > 1))
+        return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: a split needs whole vectors of columns");
+    KInst *who = both(k, leader ? leader : k_const(k, (KType){DT_BOOL, 1}, 1), c->inside);
+    Dim outer = dim_mul_const(p, dim_add(p, dim_mul_const(p, column, c->tx), c->x), c->vec);
+    c->mask = c->inside;
+    split_finish(c->b, acc, at, c->vec, outer, group_outer_count(p, c->b->problem.g), part, split, who, column, columns, finish, c);
+    return true;
 }
 
 static bool build(KindBuild *b)
@@ -170,42 +229,31 @@ static bool build(KindBuild *b)
     Kernel *k = b->k;
     DimPool *p = k->cx->dims;
     const Group *g = b->problem.g;
-    uint32_t tx = (uint32_t)schedule_get(b->s, "tx", 1), ty = (uint32_t)schedule_get(b->s, "ty", 1);
-    uint32_t vec = (uint32_t)schedule_get(b->s, "vec", 1);
+    Column c = {.b = b, .tx = (uint32_t)schedule_get(b->s, "tx", 1), .ty = (uint32_t)schedule_get(b->s, "ty", 1),
+                .vec = (uint32_t)schedule_get(b->s, "vec", 1)};
     int64_t split = schedule_get(b->s, "split", 1);
-    Dim columns = column_blocks(&b->problem, b->s), outer_count = group_outer_count(p, g);
-    Dim column = dim_mod(p, b->block, columns), part = dim_floordiv(p, b->block, columns);
-    Dim x = dim_mod(p, b->thread, dim_const(p, tx)), y = dim_floordiv(p, b->thread, dim_const(p, tx));
-    Dim outer = dim_mul_const(p, dim_add(p, dim_mul_const(p, column, tx), x), vec);
-    Dim lane = vec > 1 ? dim_add(p, outer, kernel_lane(p, vec)) : outer;
-    KInst *in = lower_below(b->l, lane, outer_count, vec);
-    KInst *inside = in->kind == K_CONST && in->i ? NULL : in;
-
-    Finish f = {.b = b, .vec = vec, .mask = inside};
-    group_coords(p, g, lane, dim_const(p, 0), f.coords);
+    Dim columns = column_blocks(&b->problem, b->s), column = dim_mod(p, b->block, columns), part = dim_floordiv(p, b->block, columns);
+    c.x = dim_mod(p, b->thread, dim_const(p, c.tx));
+    c.y = dim_floordiv(p, b->thread, dim_const(p, c.tx));
+    Dim outer = dim_mul_const(p, dim_add(p, dim_mul_const(p, column, c.tx), c.x), c.vec);
+    c.lane = c.vec > 1 ? dim_add(p, outer, kernel_lane(p, c.vec)) : outer;
+    KInst *in = lower_below(b->l, c.lane, group_outer_count(p, g), c.vec);
+    c.inside = in->kind == K_CONST && in->i ? NULL : in;
+    group_coords(p, g, c.lane, dim_const(p, 0), c.coords);
     Index at[16];
-    for (uint32_t i = 0; i < g->reduces.n; i++)
-        at[i] = group_at(p, g, &g->reduces.data[i].at, node_rank(g->reduces.data[i].node), f.coords);
-    Dim rows = reduced_count(p, g->reduces.data[0].node), share = dim_ceildiv(p, rows, dim_const(p, split));
-    Dim from = dim_mul(p, part, share), to = dim_min(p, dim_add(p, from, share), rows);
-    KInst *acc[16];
-    walk_rows(b, dim_add(p, from, y), split == 1 ? rows : dim_max(p, to, from), ty, at, vec, inside, acc);
-    meet_in_shared(b, tx, ty, vec, x, y, acc);
-
-    KInst *leader = ty > 1 ? k_test(k, y, dim_const(p, 1), 1) : NULL;
-    KInst *store = leader && inside ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){leader, inside}, 2) : leader ? leader : inside;
-    if (split == 1) {
-        f.mask = store;
-        split_finish(b, acc, at, vec, outer, outer_count, part, 1, NULL, column, columns, finish, &f);
-        return true;
+    KInst *acc[16], *leader = c.ty > 1 ? k_test(k, c.y, dim_const(p, 1), 1) : NULL;
+    if (split > 1) {
+        Dim rows = reduced_count(p, g->reduces.data[0].node), share = dim_ceildiv(p, rows, dim_const(p, split));
+        Dim from = dim_mul(p, part, share);
+        reduce_levels(&c, from, dim_max(p, dim_min(p, dim_add(p, from, share), rows), from), at, acc);
+        return finish_split(&c, at, acc, column, columns, part, split, leader);
     }
-    /* a vector mask cannot decide a branch: leaders beyond the last column do nothing under the mask */
-    KInst *scalar = leader ? leader : k_const(k, (KType){DT_BOOL, 1}, 1);
-    if (inside && inside->type.lanes > 1)
-        return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: a split needs whole vectors of columns");
-    if (inside)
-        scalar = k_op(k, OP_AND, DT_BOOL, (KInst *[]){scalar, inside}, 2);
-    split_finish(b, acc, at, vec, outer, outer_count, part, split, scalar, column, columns, finish, &f);
+    reduce_levels(&c, dim_const(p, 0), NULL, at, acc);
+    c.mask = both(k, leader, c.inside);
+    if (dim_is(group_row_count(p, g), 1))
+        finish(&c);
+    else
+        store_rows(&c);
     return true;
 }
 

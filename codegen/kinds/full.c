@@ -59,6 +59,8 @@ static double cost(const KindProblem *p, const Schedule *s)
     double seconds = group_seconds_memory(p);
     if (blocks < p->m->units)
         seconds *= p->m->units / blocks;
+    if (!reduces_contiguous(p->g->reduces.data[0].node))
+        seconds *= p->m->target == TARGET_CUDA ? 8 : 2;      /* a sector, or a line, for every element */
     return seconds + p->m->launch_seconds * (schedule_get(s, "split", 1) > 1 ? 2 : 1);
 }
 

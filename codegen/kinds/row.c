@@ -164,6 +164,8 @@ static double cost(const KindProblem *p, const Schedule *s)
         seconds *= p->m->units / (blocks < 1 ? 1 : blocks) > 8 ? 8 : p->m->units / (blocks < 1 ? 1 : blocks);
     if (schedule_get(s, "loop", 0))
         seconds *= 1.1;
+    if (!reduces_contiguous(p->g->reduces.data[0].node))
+        seconds *= p->m->target == TARGET_CUDA ? 8 : 2;      /* a sector, or a line, for every element */
     return seconds + p->m->launch_seconds;
 }
 

@@ -252,20 +252,30 @@ static void carry_over(Sim *s, const KInst *of, KInst *const *from, uint32_t n)
     s->carry[of->id] = next;
 }
 
+/* Threads may have bounds of their own: those that are done wait for the others. */
 static void loop(Sim *s, const KInst *n)
 {
-    int64_t lo = value_of(s, n->index, 0), hi = value_of(s, n->bound, 0);
-    for (uint32_t t = 1; t < s->threads; t++)
-        if (value_of(s, n->index, t) != lo || value_of(s, n->bound, t) != hi)
-            fail(s, n, "a loop whose bounds differ between threads");
+    bool *outer = s->active, *inside = arena_new_array(s->a, bool, s->threads), any = true;
+    int64_t *at = arena_new_array(s->a, int64_t, s->threads), *hi = arena_new_array(s->a, int64_t, s->threads);
+    for (uint32_t t = 0; t < s->threads; t++)
+        at[t] = value_of(s, n->index, t), hi[t] = value_of(s, n->bound, t);
     s->carry[n->id] = NULL;
     carry_over(s, n, n->args, n->n_args);
-    for (int64_t i = lo; i < hi && s->ok; i += n->i) {
-        for (uint32_t t = 0; t < s->threads; t++)
-            set_sym(s, n->var, t, i);
+    s->active = inside;
+    while (s->ok) {
+        any = false;
+        for (uint32_t t = 0; t < s->threads; t++) {
+            any |= inside[t] = outer[t] && at[t] < hi[t];
+            if (inside[t])
+                set_sym(s, n->var, t, at[t]);
+            at[t] += n->i;
+        }
+        if (!any)
+            break;
         run_block(s, &n->body);
         carry_over(s, n, n->yield, n->n_yield);
     }
+    s->active = outer;
 }
 
 static void branch(Sim *s, const KInst *n)
