@@ -17,34 +17,34 @@ typedef struct {
     uint8_t  fill[PIECE];
 } Box;
 
-static uint8_t *reach(AsyncOp *op, PtxSpace space, uint64_t address, uint32_t bytes, uint32_t align, unsigned access)
-{
-    return lane_access(op->warp, op->inst, op->lane, space, address, bytes, align, access | ACCESS_ASYNC);
-}
-
+/* The NaN of the hardware (H200): 0x7ff7 in each half of a word. */
 static void make_fill(Box *b)
 {
-    static const uint16_t half = 0x7fff;
-    static const uint32_t single = 0x7fffffff;
-    static const uint64_t wide = UINT64_C(0x7fffffffffffffff);
-    memset(b->fill, 0, sizeof b->fill);
-    for (uint32_t i = 0; b->map.fill_nan && i < PIECE; i += b->size)
-        memcpy(b->fill + i, b->size == 2 ? (const void *)&half : b->size == 4 ? (const void *)&single : (const void *)&wide, b->size);
+    for (uint32_t i = 0; i < PIECE; i += 2)
+        memcpy(b->fill + i, &(uint16_t){b->map.fill_nan ? 0x7ff7 : 0}, 2);
 }
 
 static void store_piece(Box *b, uint64_t at, const uint8_t piece[PIECE])
 {
     AsyncOp *op = b->op;
-    if (!op->targets) {
-        uint8_t *to = reach(op, SPACE_SHARED, at, PIECE, PIECE, ACCESS_STORE);
-        if (to)
-            memcpy(to, piece, PIECE);
-    }
-    for_lanes(r, op->targets) {
-        uint8_t *to = reach(op, SPACE_SHARED, (at & 0xffffff) | (uint64_t)(r + 1) << 24, PIECE, PIECE, ACCESS_STORE);
-        if (to)
-            memcpy(to, piece, PIECE);
-    }
+    if (!op->targets)
+        memcpy(async_land(op->warp, op->lane, at, PIECE), piece, PIECE);
+    for_lanes(r, op->targets)
+        memcpy(async_land(op->warp, op->lane, async_in_cta(at, r), PIECE), piece, PIECE);
+}
+
+static bool claim_piece(Box *b, uint64_t at)
+{
+    AsyncOp *op = b->op;
+    bool good = op->targets || async_claim(op->warp, op->inst, op->lane, at, PIECE, PIECE);
+    for_lanes(r, op->targets)
+        good &= async_claim(op->warp, op->inst, op->lane, async_in_cta(at, r), PIECE, PIECE);
+    return good;
+}
+
+static uint8_t *reach(AsyncOp *op, PtxSpace space, uint64_t address, uint32_t bytes, uint32_t align, unsigned access)
+{
+    return lane_access(op->warp, op->inst, op->lane, space, address, bytes, align, access);
 }
 
 /* One piece of a row: elements from `first` on, whose row begins at `row` in memory (UINT64_MAX: out of bounds). */
@@ -71,7 +71,7 @@ static bool move_piece(Box *b, uint64_t row, int64_t first, uint64_t shared)
         return from != NULL;
     memcpy(piece, from, PIECE);
     bool reduces = op->kind == ASYNC_TENSOR_REDUCE;
-    uint8_t *to = reach(op, SPACE_GLOBAL, at, bytes, b->size, reduces ? ACCESS_LOAD | ACCESS_STORE | ACCESS_ATOMIC : ACCESS_STORE);
+    uint8_t *to = reach(op, SPACE_GLOBAL, at, bytes, b->size, reduces ? ACCESS_LOAD | ACCESS_STORE | ACCESS_ATOMIC | ACCESS_VOLATILE : ACCESS_STORE);
     if (to && !reduces)
         memcpy(to, piece + (size_t)lo * b->size, bytes);
     for (uint32_t i = 0; to && reduces && i < bytes; i += b->size)
@@ -107,32 +107,50 @@ static bool move_box(Box *b)
     }
 }
 
-void async_tensor_run(AsyncOp *op)
+static bool open_box(Box *b, AsyncOp *op)
 {
-    Box b = {.op = op, .shared = op->kind == ASYNC_TENSOR_LOAD ? op->to : op->from};
+    *b = (Box){.op = op, .shared = op->kind == ASYNC_TENSOR_LOAD ? op->to : op->from};
     const uint8_t *map = reach(op, SPACE_GENERIC, op->map, TENSOR_MAP_BYTES, 64, ACCESS_LOAD);
     if (!map)
-        return;
-    if (!sim_tensor_map_decode(map, &b.map)) {
+        return false;
+    if (!sim_tensor_map_decode(map, &b->map)) {
         sim_fault(op->warp, FAULT_BAD_CALL, op->lane, op->map, NULL, true, "there is no tensor map at 0x%llx", (unsigned long long)op->map);
-        return;
+        return false;
     }
+    b->size = ptx_type_bytes(b->map.type);
+    b->row = b->map.box[0] * b->size;
+    make_fill(b);
+    return true;
+}
+
+bool async_tensor_begin(AsyncOp *op)
+{
+    Box b;
+    if (!open_box(&b, op))
+        return false;
     if (!inst_has(op->inst, (PtxMod)(PM_DIM1 + (b.map.rank - 1)))) {
         sim_fault(op->warp, FAULT_BAD_CALL, op->lane, op->map, NULL, true, "the tensor map has %u dims", b.map.rank);
-        return;
+        return false;
     }
     if (b.shared % 128) {
         sim_fault(op->warp, FAULT_MISALIGNED, op->lane, b.shared, NULL, true, "the box lies at shared address 0x%llx, which is not a multiple of 128",
                   (unsigned long long)b.shared);
-        return;
+        return false;
     }
-    b.size = ptx_type_bytes(b.map.type);
-    b.row = b.map.box[0] * b.size;
-    make_fill(&b);
-    move_box(&b);
     op->bytes = b.row;
     for (uint32_t d = 1; d < b.map.rank; d++)
         op->bytes *= tensor_map_extent(&b.map, d);
+    bool good = true;
+    for (uint64_t i = 0; op->kind == ASYNC_TENSOR_LOAD && i < op->bytes; i += PIECE)
+        good &= claim_piece(&b, tensor_map_swizzle(b.shared + i, b.map.swizzle));
+    return good;
+}
+
+void async_tensor_run(AsyncOp *op)
+{
+    Box b;
+    if (open_box(&b, op))
+        move_box(&b);
 }
 
 /* ---- reductions ---- */

@@ -17,7 +17,14 @@ typedef struct ShadowCell {
     struct ShadowCell *split;            /* four cells of one byte; then the marks above are not used */
 } ShadowCell;
 
-typedef struct SyncClock { uint32_t refs, n; struct SyncClock *next /* of the free */; struct CtaKnown *others; uint32_t of[]; } SyncClock;
+typedef struct SyncClock {
+    uint32_t refs;
+    bool dirty;                          /* of barriers: somebody wrote and has not fenced */
+    uint32_t seen_version; const void *seen;       /* release cell that was last taken in */
+    struct SyncClock *next;              /* of the free */
+    struct CtaKnown *others;
+    uint32_t of[];
+} SyncClock;
 /* What is known of threads of other CTAs: vectors by CTA, shared, in a list that only grows at its head. */
 typedef struct CtaKnown { uint32_t refs; uint32_t cta; SyncClock *clock; struct CtaKnown *next; } CtaKnown;
 
@@ -36,6 +43,9 @@ void check_leave(Checker *c, SimWarp *w, uint32_t mask, const SyncClock *sum);
 void check_forget(Checker *c, SyncClock **sum);
 void check_warp_sync(Checker *c, SimWarp *w, uint32_t mask);         /* bar.warp.sync of these lanes */
 void check_fence(Checker *c, SimWarp *w, uint32_t mask);
+/* barrier.cluster */
+void check_cluster_arrive(Checker *c, SimWarp *w, uint32_t mask);
+void check_cluster_wait(Checker *c, SimWarp *w, uint32_t mask);
 /* An access at `address` (generic) that releases and/or acquires. */
 void check_release(Checker *c, SimWarp *w, uint32_t lane, uint64_t address);
 void check_acquire(Checker *c, SimWarp *w, uint32_t lane, uint64_t address);

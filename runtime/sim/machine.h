@@ -15,6 +15,7 @@ enum { LANES = 32, SLOT_WORDS = 32, SIM_MAX_THREADS = 1024, SIM_BARRIERS = 16 };
 #define WINDOW_SHARED UINT64_C(0x00007e0000000000)
 #define WINDOW_LOCAL  UINT64_C(0x00007d0000000000)
 #define WINDOW_PARAM  UINT64_C(0x00007c0000000000)
+#define WINDOW_CODE   UINT64_C(0x00007b0000000000)     /* functions: their number << 4 */
 #define WINDOW_MASK   UINT64_C(0xffffffff00000000)
 #define MEMORY_BASE   UINT64_C(0x0000700000000000)
 
@@ -34,6 +35,7 @@ struct SimMemory {
     Arena *arena;
     Vec(SimRegion *) regions;            /* by address */
     uint64_t next;
+    uint32_t next_cta;                   /* numbers of CTAs go on from launch to launch: older marks are told by them */
     Vec(struct { const PtxModule *module; uint64_t *at; }) modules;   /* addresses of their globals */
 };
 SimRegion *memory_region(const SimMemory *m, uint64_t address);      /* that holds it; NULL: none */

@@ -71,9 +71,9 @@ typedef struct PtxVar {
     PtxType  type;                     /* of an element */
     uint32_t align;
     uint64_t bytes;                    /* 0: .extern .shared x[], which starts where static shared memory ends */
-    bool     is_extern;
+    bool     is_extern, is_kernel_param;
     uint8_t *data;                     /* initial bytes, or NULL */
-    Vec(struct PtxFixup) fixups;       /* addresses among the initial bytes */
+    struct PtxFixup *fixups; uint32_t n_fixups;       /* addresses among the initial bytes */
     Loc      loc;
     /* .global, .const: index among the module's; .shared: index among the module's shared variables;
      * .local, .param: offset in the function's frame (kernel parameters: in the block of parameters) */
@@ -91,7 +91,7 @@ typedef enum {
     OPERAND_VECTOR,      /* {a, b, …}: vector[0 .. n) */
     OPERAND_MEMORY,      /* [slot + offset], var: the variable it names, if any; `vector`: coordinates of a tensor operand */
     OPERAND_LABEL,       /* target: number of an instruction */
-    OPERAND_FUNCTION, OPERAND_LIST /* (a, b, …) of a call: vector */, OPERAND_TABLE /* .branchtargets: target is the first entry of module->targets, n how many */,
+    OPERAND_FUNCTION, OPERAND_LIST /* (a, b, …) of a call: vector */, OPERAND_TABLE /* .branchtargets: module->targets[target .. + offset) */,
     OPERAND_SPECIAL      /* special register that changes: special */
 } OperandKind;
 
@@ -99,13 +99,15 @@ typedef struct PtxOperand {
     uint8_t  kind;
     uint8_t  n;                        /* of `vector` */
     bool     has_second;               /* d|p: second result */
-    bool     in_frame;                 /* memory: a .local or .param of this function: `slot` unused, offset from the frame's start */
+    bool     in_frame;                 /* a .local or .param of this function: `slot` unused, offset from the frame's start */
+    bool     in_params;                /* a parameter of the kernel: `slot` unused, offset in the block of parameters */
     PtxSlot  slot, second;
     int64_t  offset;
     uint32_t target;
     uint16_t special;                  /* PtxSpecial */
     PtxSlot *vector;                   /* elements; base SLOT_CONST with bytes 255 is the sink `_` */
     const struct PtxVar *var;
+    const struct PtxVar **list;        /* of a call, where they are .param variables: as many as n; else NULL */
     const struct PtxFunction *function;
 } PtxOperand;
 
