@@ -64,8 +64,8 @@ static void show_progress(void *arg, const TuneProgress *p)
     Progress *self = arg;
     char best[160] = "";
     if (p->best_us > 0)
-        snprintf(best, sizeof best, ", best %.2f us%s%s", p->best_us, p->best ? " with " : "",
-                 p->best ? p->best : "");
+        snprintf(best, sizeof best, ", best %.2f of %.2f us%s%s", p->best_us, p->default_us,
+                 p->best ? " with " : "", p->best ? p->best : "");
     one_line(what, sizeof what, p->what);
     if (self->cli->terminal) {
         cli_progress(self->cli, "[%u/%u] %.1f of %.0f s, %s%s: %s", p->done, p->total, p->elapsed,

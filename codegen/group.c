@@ -19,7 +19,6 @@ typedef struct Build {
     Group *g;
     struct Build *into;                   /* merged */
     uint32_t n_nodes;
-    uint32_t first_id, last_id;           /* ids of its outputs: range */
     bool closed;                          /* takes in nothing more (scans) */
 } Build;
 
@@ -146,7 +145,6 @@ static Build *build_new(Former *f, Node *root)
     for (uint32_t i = 0; i < g->domain.rank; i++)
         at.d[i] = g->sym[i] = dim_is(g->domain.d[i], 1) ? dim_const(f->p, 0) : dim_sym_below(f->p, "i", g->domain.d[i]);
     vec_push(f->cx->arena, &g->outputs, ((GroupOutput){root, at}));
-    b->first_id = b->last_id = root->id;
     vec_push(f->a, &f->builds, b);
     f->home[root->id] = b;
     return b;

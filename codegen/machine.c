@@ -11,19 +11,19 @@
 typedef struct {
     const char *arch, *name;
     int units, threads_unit;
-    uint32_t shared_block, shared_unit;
+    uint32_t shared_block;
     double l2, bandwidth, fma, bf16, tf32;
 } Board;
 
 static const Board boards[] = {
-    /* arch      board                       SMs   thr   shared a block, an SM      L2     bytes/s   fma      bf16    tf32 */
-    {"sm_80",   "NVIDIA A100",               108, 2048, 163 * 1024, 164 * 1024, 40e6,  1.75e12, 19.5e12, 290e12, 145e12},
-    {"sm_86",   "NVIDIA A10",                 72, 1536,  99 * 1024, 100 * 1024,  6e6,  0.54e12, 31e12,    62e12,  31e12},
-    {"sm_89",   "NVIDIA L40S",               142, 1536,  99 * 1024, 100 * 1024, 96e6,  0.77e12, 91e12,   330e12, 165e12},
-    {"sm_90a",  "NVIDIA H200",               132, 2048, 227 * 1024, 228 * 1024, 60e6,  4.3e12,  51e12,   780e12, 420e12},
-    {"sm_90",   "NVIDIA H200",               132, 2048, 227 * 1024, 228 * 1024, 60e6,  4.3e12,  51e12,   780e12, 420e12},
-    {"sm_100a", "NVIDIA B200",               148, 2048, 227 * 1024, 228 * 1024, 126e6, 7.2e12,  70e12,  2000e12, 1000e12},
-    {"sm_120a", "NVIDIA RTX 5090",           170, 1536,  99 * 1024, 100 * 1024, 96e6,  1.6e12, 100e12,   210e12, 105e12},
+    /* arch      board             SMs  thr/SM  shared/block       L2  bytes/s      fma     bf16     tf32 */
+    {"sm_80",   "NVIDIA A100",     108,  2048,  163 * 1024,   40e6,  1.75e12, 19.5e12,  290e12,  145e12},
+    {"sm_86",   "NVIDIA A10",       72,  1536,   99 * 1024,    6e6,  0.54e12,   31e12,   62e12,   31e12},
+    {"sm_89",   "NVIDIA L40S",     142,  1536,   99 * 1024,   96e6,  0.77e12,   91e12,  330e12,  165e12},
+    {"sm_90a",  "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12},
+    {"sm_90",   "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12},
+    {"sm_100a", "NVIDIA B200",     148,  2048,  227 * 1024,  126e6,   7.2e12,   70e12, 2000e12, 1000e12},
+    {"sm_120a", "NVIDIA RTX 5090", 170,  1536,   99 * 1024,   96e6,   1.6e12,  100e12,  210e12,  105e12},
 };
 enum { N_BOARDS = sizeof boards / sizeof *boards };
 
@@ -37,8 +37,8 @@ bool machine_cuda(Context *cx, const char *arch, Machine *out)
             continue;
         *out = (Machine){
             .target = TARGET_CUDA, .name = str_intern(cx->strs, b->name), .arch = str_intern(cx->strs, b->arch),
-            .units = b->units, .max_threads_block = 1024, .max_threads_unit = b->threads_unit, .warp = 32,
-            .shared_block = b->shared_block, .shared_unit = b->shared_unit, .registers_unit = 65536, .l2_bytes = b->l2,
+            .units = b->units, .max_threads_unit = b->threads_unit,
+            .shared_block = b->shared_block, .l2_bytes = b->l2,
             .copy_bandwidth = b->bandwidth, .flops_fma = b->fma, .flops_bf16 = b->bf16, .flops_tf32 = b->tf32,
             .launch_seconds = 1.2e-6, .vector_bytes = 16, .has_library = true,
         };
@@ -94,8 +94,8 @@ Machine machine_cpu(Context *cx)
     double fma = (double)n * clock * 2 * 2 * vector / 4;          /* two pipes, two operations an FMA */
     return (Machine){
         .target = TARGET_CPU, .name = str_intern(cx->strs, name), .arch = str_intern(cx->strs, arch), .units = n,
-        .max_threads_block = 1, .max_threads_unit = 1, .warp = 1, .shared_block = 256 * 1024, .shared_unit = 256 * 1024,
-        .registers_unit = vector == 64 ? 32 : 16, .l2_bytes = cache > 0 ? (double)cache : 8e6,
+        .max_threads_unit = 1, .shared_block = 256 * 1024,
+        .l2_bytes = cache > 0 ? (double)cache : 8e6,
         .copy_bandwidth = n < 4 ? 12e9 * n : 50e9, .flops_fma = fma, .flops_bf16 = fma, .flops_tf32 = fma,
         .launch_seconds = 2e-6, .vector_bytes = vector,
     };

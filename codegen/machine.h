@@ -8,8 +8,8 @@ typedef struct Machine {
     Str    name;                    /* "NVIDIA H200", or the host's CPU model */
     Str    arch;                    /* "sm_90a", "x86-64-v4" */
     int    units;                   /* SMs, or hardware threads */
-    int    max_threads_block, max_threads_unit, warp;
-    uint32_t shared_block, shared_unit, registers_unit;
+    int    max_threads_unit;
+    uint32_t shared_block;          /* bytes of shared memory that a block may have */
     double l2_bytes;
     /* ceilings, measured once a device where one is there (autotune/ceilings.c), else these defaults */
     double copy_bandwidth;          /* bytes read + written a second */

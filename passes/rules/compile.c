@@ -118,7 +118,6 @@ static bool read_alternatives(Compiler *c, const YamlNode *y)
             return false;
         c->n_op_vars++;
     }
-    c->rule->n_ops = c->n_op_vars;
     return true;
 }
 

@@ -20,7 +20,6 @@ typedef struct Compiler {
     uint8_t  block_of[RULE_MAX_VALUES];       /* which EACH, SIBLINGS or FIND an element belongs to; 0: none */
     uint8_t  n_blocks, block;
     uint32_t attr_bound;                      /* attribute slots that a step has filled by now */
-    uint8_t  repeat_list;                     /* in `rewrite`: the list that sets how often a statement is repeated */
     YamlNode *range;                          /* the condition inside `exactness: range(…)`, or NULL */
     TextBlock match, build;
 } Compiler;

@@ -164,7 +164,7 @@ typedef struct Rule {
     RuleExpr **where; uint32_t n_where;
     VarType  *types; uint32_t n_types;
     Str      value_name[RULE_MAX_VALUES], attr_name[RULE_MAX_ATTRS], list_name[RULE_MAX_LISTS];
-    uint32_t n_values, n_attrs, n_lists, n_ops, n_match_values;
+    uint32_t n_values, n_attrs, n_lists, n_match_values;
     MeasureKind measure; OpSet measure_ops;
     TestHint *hints; uint32_t n_hints;
 } Rule;
@@ -223,7 +223,6 @@ bool rule_frozen(RuleRun *r, const Node *n);
 
 /* ---- what both engines are made of -------------------------------------------------------------------------------------- */
 typedef bool (*StepsFn)(RuleRun *, RuleMatch *, const void *program);
-typedef bool (*BuiltFn)(RuleRun *, RuleMatch *, const void *program, Node *root);
 typedef struct EachSpec { uint8_t list, src, anchor; Collect collect[RULE_MAX_LISTS]; uint32_t n_collect;
                           uint8_t fresh[RULE_MAX_VALUES]; uint32_t n_fresh; } EachSpec;
 typedef struct TrySpec { uint32_t rule, n_ways; uint8_t root; bool family; uint32_t n_roots;

@@ -105,7 +105,6 @@ enum { CU_STREAM_NONBLOCKING = 1, CU_EVENT_NO_TIMING = 2, CU_CAPTURE_RELAXED = 2
     X(GraphInstantiate,        "cuGraphInstantiateWithFlags", (CuExec *x, CuGraph g, unsigned long long flags))    \
     X(GraphExecDestroy,        "cuGraphExecDestroy",          (CuExec x))                                          \
     X(GraphLaunch,             "cuGraphLaunch",               (CuExec x, CuStream s))                              \
-    X(GraphUpload,             "cuGraphUpload",               (CuExec x, CuStream s))                              \
     X(GraphExecKernelSetParams, "cuGraphExecKernelNodeSetParams_v2", (CuExec x, CuNode n, const CuKernelNode *k))  \
     X(GraphExecUpdate,         "cuGraphExecUpdate_v2",        (CuExec x, CuGraph g, CuUpdateResult *r))
 

@@ -313,7 +313,6 @@ static int f_launch_graph(CuExec e, CuStream s)
         run_graph(e->graph);
     return current ? r : 201;
 }
-static int f_upload(CuExec e, CuStream s) { (void)e; (void)s; return 0; }
 static int f_exec_set(CuExec e, CuNode x, const CuKernelNode *k)
 {
     set_kernel(e->graph->nodes[x->number], k->func, k->grid, k->block, k->shared_bytes, k->params);
@@ -517,7 +516,7 @@ static void *find_driver(const char *name)
         {"cuGraphDestroy", FN(f_graph_destroy)}, {"cuGraphAddKernelNode_v2", FN(f_add_kernel)},
         {"cuGraphAddChildGraphNode", FN(f_add_child)}, {"cuGraphAddEmptyNode", FN(f_add_empty)},
         {"cuGraphInstantiateWithFlags", FN(f_instantiate)}, {"cuGraphExecDestroy", FN(f_exec_destroy)},
-        {"cuGraphLaunch", FN(f_launch_graph)}, {"cuGraphUpload", FN(f_upload)}, {"cuGraphExecKernelNodeSetParams_v2", FN(f_exec_set)},
+        {"cuGraphLaunch", FN(f_launch_graph)}, {"cuGraphExecKernelNodeSetParams_v2", FN(f_exec_set)},
         {"cuGraphExecUpdate_v2", FN(f_exec_update)}
     };
     return look(t, sizeof t / sizeof *t, name);
