@@ -1,7 +1,7 @@
 /* runtime/sim/async.c — cp.async: copies of 4, 8 and 16 bytes a thread, groups, arrivals at mbarriers; the hooks of the run.
  *
- * Late, a thread's copy is made when the thread waits for its group; early, at once. Either way its destination is in flight until
- * then, and whoever touches it is reported. */
+ * Late, a thread's copy is made when the thread waits for its group. Until then its destination counts as not initialised, so that
+ * a read that comes too early is found. */
 #include "runtime/sim/async.h"
 #include "runtime/sim/select.h"
 #include <stdlib.h>
@@ -10,7 +10,6 @@ typedef struct {
     uint32_t lane, bytes, source /* bytes that are read; zeros behind them */;
     const PtxInst *inst;
     uint64_t to, from, group /* 0: not committed */, number;
-    uint8_t data[16];
 } Copy;
 
 typedef struct SimCopies {
@@ -25,37 +24,28 @@ static SimCopies *copies_of(SimWarp *w)
     return w->copies;
 }
 
-bool async_claim(SimWarp *w, const PtxInst *inst, uint32_t lane, uint64_t address, uint32_t bytes, uint32_t align)
+void async_undefine(SimWarp *w, uint64_t address, uint64_t bytes)
 {
-    return lane_access(w, inst, lane, SPACE_SHARED, address, bytes, align, ACCESS_STORE | ACCESS_ASYNC) != NULL;
-}
-
-uint8_t *async_land(SimWarp *w, uint32_t lane, uint64_t address, uint32_t bytes)
-{
-    SimCta *c = async_cta(w, address);
+    uint32_t rank = (uint32_t)(address >> 24 & 0xff);
+    SimCta *c = rank && rank <= w->cta->cluster->n_ctas ? &w->cta->cluster->ctas[rank - 1] : w->cta;
     uint64_t at = address & 0xffffff;
-    if (w->machine->check)
-        check_async_done(w->machine->check, w, lane, c, at, bytes);
-    return c->shared + at;
+    for (uint64_t i = at; c->shared_init && i < at + bytes && i < c->shared_bytes; i++)
+        c->shared_init[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 
-static void read_source(SimWarp *w, Copy *c)
-{
-    const uint8_t *from = c->source ? lane_access(w, c->inst, c->lane, SPACE_GLOBAL, c->from, c->source, c->source == c->bytes ? c->bytes : 1, ACCESS_LOAD)
-                                    : NULL;
-    memset(c->data, 0, sizeof c->data);
-    if (from)
-        memcpy(c->data, from, c->source);
-}
-
-static void land(SimWarp *w, Copy *c)
+static void run_copy(SimWarp *w, const Copy *c)
 {
     SimMachine *m = w->machine;
     const PtxInst *running = m->inst;
+    uint8_t data[16] = {0};
     m->inst = c->inst;
-    if (async_is_late(m))
-        read_source(w, c);
-    memcpy(async_land(w, c->lane, c->to, c->bytes), c->data, c->bytes);
+    const uint8_t *from = c->source ? lane_access(w, c->inst, c->lane, SPACE_GLOBAL, c->from, c->source, c->source == c->bytes ? c->bytes : 1,
+                                                  ACCESS_LOAD | ACCESS_ASYNC) : data;
+    uint8_t *to = from ? lane_access(w, c->inst, c->lane, SPACE_SHARED, c->to, c->bytes, c->bytes, ACCESS_STORE | ACCESS_ASYNC) : NULL;
+    if (to) {
+        memcpy(data, from, c->source);
+        memcpy(to, data, c->bytes);
+    }
     m->inst = running;
 }
 
@@ -74,7 +64,7 @@ static void run_due(SimWarp *w, uint32_t mask, uint64_t groups, uint64_t before)
     for (uint32_t i = 0; i < q->n; i++) {
         Copy c = q->of[i];
         if (due(q, &c, mask, groups, before))
-            land(w, &c);
+            run_copy(w, &c);
         else
             q->of[kept++] = c;
     }
@@ -82,6 +72,17 @@ static void run_due(SimWarp *w, uint32_t mask, uint64_t groups, uint64_t before)
 }
 
 void async_copies_run(SimWarp *w, uint32_t lane, uint64_t before) { run_due(w, 1u << lane, UINT64_MAX / 2, before); }
+
+bool async_pending_at(const SimCta *c, uint64_t at, uint64_t bytes)
+{
+    for (uint32_t k = 0; k < c->n_warps; k++) {
+        const SimCopies *q = c->warps[k].copies;
+        for (uint32_t i = 0; q && i < q->n; i++)
+            if ((q->of[i].to & 0xffffff) < at + bytes && at < (q->of[i].to & 0xffffff) + q->of[i].bytes)
+                return true;
+    }
+    return bulk_pending_at(c, at, bytes);
+}
 
 /* ---- instructions ---- */
 
@@ -127,11 +128,10 @@ static SimFlow exec_copy(SimWarp *w, const PtxInst *inst, uint32_t mask)
         if (from[l] % bytes) {
             sim_fault(w, FAULT_MISALIGNED, l, from[l], NULL, false, "%u-byte copy from address 0x%llx, which is not a multiple of %u", bytes,
                       (unsigned long long)from[l], bytes);
-        } else if (async_claim(w, inst, l, c.to, bytes, bytes)) {
-            if (!async_is_late(w->machine)) {
-                read_source(w, &c);
-                memcpy(async_cta(w, c.to)->shared + (c.to & 0xffffff), c.data, bytes);
-            }
+        } else if (!async_is_late(w->machine)) {
+            run_copy(w, &c);
+        } else {
+            async_undefine(w, c.to, bytes);
             push(q, &c);
         }
     }

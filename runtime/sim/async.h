@@ -32,7 +32,6 @@ typedef struct AsyncOp {
     const PtxInst *inst;
     AsyncKind kind;
     bool done;                           /* has taken effect; kept until its group has been waited for */
-    bool broken;                         /* a fault has been reported: nothing is moved */
     uint64_t group;                      /* of bulk groups; 0: not committed */
     uint64_t to, from, bytes;            /* shared addresses are 32 bits, of the cluster */
     uint64_t barrier;                    /* shared address; of loads */
@@ -54,28 +53,21 @@ void async_commit(SimWarp *w, uint32_t mask);
 void async_wait(SimWarp *w, uint32_t mask, uint64_t n);
 bool select_bulk(PtxInst *inst);         /* cp.async.bulk…, cp.reduce.async.bulk…: bound, or false */
 bool bulk_progress(SimMachine *m);       /* one operation takes effect; false: none is left */
+bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes);
 bool bulk_arrives_after(const SimWarp *w, uint32_t lane, uint64_t number);       /* does an arrival of the lane wait for this copy? */
 void bulk_cta_end(SimCta *c);
 
 /* ---- cp.async (async.c) ---- */
 
+/* Shared memory that a copy in flight will overwrite holds nothing that may be read. */
+void async_undefine(SimWarp *w, uint64_t address, uint64_t bytes);
+/* Will a copy in flight write some of these bytes of the CTA's shared memory? */
+bool async_pending_at(const SimCta *c, uint64_t at, uint64_t bytes);
 void async_copies_run(SimWarp *w, uint32_t lane, uint64_t before);    /* those of the lane numbered below `before` */
-
-/* Bytes of shared memory that an operation of this lane will write: checked, and in flight from now on. False: reported. */
-bool     async_claim(SimWarp *w, const PtxInst *inst, uint32_t lane, uint64_t address, uint32_t bytes, uint32_t align);
-/* They are there: where to write them. They must have been claimed. */
-uint8_t *async_land(SimWarp *w, uint32_t lane, uint64_t address, uint32_t bytes);
-/* The CTA of a shared address of the cluster. */
-static inline SimCta *async_cta(SimWarp *w, uint64_t address)
-{
-    uint32_t rank = (uint32_t)(address >> 24 & 0xff);
-    return rank && rank <= w->cta->cluster->n_ctas ? &w->cta->cluster->ctas[rank - 1] : w->cta;
-}
-static inline uint64_t async_in_cta(uint64_t address, uint32_t rank) { return (address & 0xffffff) | (uint64_t)(rank + 1) << 24; }
 
 /* ---- tensor copies (async_tensor.c), wgmma (wgmma.c) ---- */
 
-bool async_tensor_begin(AsyncOp *op);    /* looks at its map, claims the box; false: reported */
+bool async_tensor_begin(AsyncOp *op);    /* looks at the map, counts op->bytes; false: reported */
 void async_tensor_run(AsyncOp *op);
 /* *to = *to (op) *from, of elements of a type; op by the instruction's modifiers. */
 void async_reduce(const PtxInst *inst, PtxType type, void *to, const void *from);

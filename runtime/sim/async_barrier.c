@@ -8,9 +8,15 @@
 
 enum { TEST_PATIENCE = 64 /* test_waits in vain before something in flight takes effect */ };
 
+static SimCta *cta_of(SimWarp *w, uint64_t address)
+{
+    uint32_t rank = (uint32_t)(address >> 24 & 0xff);
+    return rank && rank <= w->cta->cluster->n_ctas ? &w->cta->cluster->ctas[rank - 1] : w->cta;
+}
+
 static AsyncBarrier *find(SimWarp *w, uint64_t address)
 {
-    SimCta *c = async_cta(w, address);
+    SimCta *c = cta_of(w, address);
     return c->mbarriers ? (AsyncBarrier *)(uintptr_t)map_get(c->mbarriers, address & 0xffffff, 0) : NULL;
 }
 
@@ -102,7 +108,7 @@ static SimFlow exec_init(SimWarp *w, const PtxInst *inst, uint32_t mask)
         memset(p, 0, 8);
         if (count == 0 || count >= 1u << 20)
             return sim_fault(w, FAULT_BAD_CALL, l, a, NULL, true, "an mbarrier for %llu arrivals: 1 to 1048575 are possible", (unsigned long long)count);
-        SimCta *c = async_cta(w, a);
+        SimCta *c = cta_of(w, a);
         AsyncBarrier *b = find(w, a);
         if (!c->mbarriers)
             c->mbarriers = map_new(w->machine->arena);
@@ -135,7 +141,7 @@ static SimFlow exec_inval(SimWarp *w, const PtxInst *inst, uint32_t mask)
             check_forget(w->machine->check, &b->sum);
             check_forget(w->machine->check, &b->result);
         }
-        map_remove(async_cta(w, a)->mbarriers, a & 0xffffff);
+        map_remove(cta_of(w, a)->mbarriers, a & 0xffffff);
         free(b);
     }
     return FLOW_NEXT;

@@ -15,62 +15,55 @@ static AsyncOps *ops_of(SimMachine *m)
 }
 
 static bool is_load(const AsyncOp *op) { return op->barrier != UINT64_MAX; }
+static bool is_tensor(const AsyncOp *op) { return op->kind == ASYNC_TENSOR_LOAD || op->kind == ASYNC_TENSOR_STORE || op->kind == ASYNC_TENSOR_REDUCE; }
 static uint64_t thread_key(const SimWarp *w, uint32_t lane) { return (uint64_t)(uintptr_t)w + lane; }
 
 /* ---- taking effect ---- */
 
-/* The ends of a load, one a CTA that it goes to. */
-#define for_targets(op, address) \
-    for (uint32_t t_ = 0; t_ < 32 && ((op)->targets || !t_); t_++) \
-        if (!(op)->targets || (op)->targets >> t_ & 1) \
-            for (uint64_t address = (op)->targets ? async_in_cta((op)->to, t_) : (op)->to, once_ = 1; once_; once_ = 0)
-
-static bool claim_bytes(AsyncOp *op)
+static uint8_t *reach(AsyncOp *op, PtxSpace space, uint64_t address, unsigned access)
 {
-    bool good = true;
-    for_targets(op, to)
-        for (uint64_t i = 0; i < op->bytes; i += PIECE)
-            good &= async_claim(op->warp, op->inst, op->lane, to + i, PIECE, PIECE);
-    return good;
+    return lane_access(op->warp, op->inst, op->lane, space, address, PIECE, PIECE, access | ACCESS_ASYNC);
 }
 
-static void write_piece(AsyncOp *op, uint64_t offset, const uint8_t *piece)
+/* The address in CTA `rank` of the cluster. */
+static uint64_t in_cta(uint64_t address, uint32_t rank) { return (address & 0xffffff) | (uint64_t)(rank + 1) << 24; }
+
+static void copy_to(AsyncOp *op, uint64_t offset, const uint8_t *from)
 {
-    if (is_load(op)) {
-        for_targets(op, to)
-            memcpy(async_land(op->warp, op->lane, to + offset, PIECE), piece, PIECE);
-    } else {
-        uint8_t *to = lane_access(op->warp, op->inst, op->lane, SPACE_GLOBAL, op->to + offset, PIECE, PIECE, ACCESS_STORE);
+    uint32_t targets = op->targets;
+    if (!is_load(op) || !targets) {
+        uint8_t *to = reach(op, is_load(op) ? SPACE_SHARED : SPACE_GLOBAL, op->to + offset, ACCESS_STORE);
         if (to)
-            memcpy(to, piece, PIECE);
+            memcpy(to, from, PIECE);
+    }
+    for_lanes(r, targets) {
+        uint8_t *to = reach(op, SPACE_SHARED, in_cta(op->to, r) + offset, ACCESS_STORE);
+        if (to)
+            memcpy(to, from, PIECE);
     }
 }
 
-static void reduce_piece(AsyncOp *op, uint64_t offset, const uint8_t *piece)
+static void reduce_to(AsyncOp *op, uint64_t offset, const uint8_t *from)
 {
     PtxType type = (PtxType)op->inst->type[0];
-    uint8_t *to = lane_access(op->warp, op->inst, op->lane, is_load(op) ? SPACE_SHARED : SPACE_GLOBAL, op->to + offset, PIECE, PIECE,
-                              ACCESS_LOAD | ACCESS_STORE | ACCESS_ATOMIC | ACCESS_VOLATILE);
+    uint8_t *to = reach(op, is_load(op) ? SPACE_SHARED : SPACE_GLOBAL, op->to + offset, ACCESS_LOAD | ACCESS_STORE | ACCESS_ATOMIC | ACCESS_VOLATILE);
     for (uint32_t i = 0; to && i < PIECE; i += ptx_type_bytes(type))
-        async_reduce(op->inst, type, to + i, piece + i);
+        async_reduce(op->inst, type, to + i, from + i);
 }
 
 static void run_bytes(AsyncOp *op)
 {
     bool shared_source = !is_load(op) || inst_has(op->inst, PM_SHARED_CTA);
     for (uint64_t i = 0; i < op->bytes; i += PIECE) {
-        const uint8_t *from = lane_access(op->warp, op->inst, op->lane, shared_source ? SPACE_SHARED : SPACE_GLOBAL, op->from + i, PIECE, PIECE, ACCESS_LOAD);
-        uint8_t piece[PIECE] = {0};
-        if (from)
-            memcpy(piece, from, PIECE);
-        else if (op->kind == ASYNC_REDUCE)
-            return;
-        if (op->kind == ASYNC_REDUCE)
-            reduce_piece(op, i, piece);
-        else
-            write_piece(op, i, piece);
+        const uint8_t *from = reach(op, shared_source ? SPACE_SHARED : SPACE_GLOBAL, op->from + i, ACCESS_LOAD);
+        uint8_t piece[PIECE];
         if (!from)
             return;
+        memcpy(piece, from, PIECE);
+        if (op->kind == ASYNC_REDUCE)
+            reduce_to(op, i, piece);
+        else
+            copy_to(op, i, piece);
     }
 }
 
@@ -91,14 +84,12 @@ static void run_op(AsyncOp *op)
     case ASYNC_LOAD:
     case ASYNC_STORE:
     case ASYNC_REDUCE:
-        if (!op->broken)
-            run_bytes(op);
+        run_bytes(op);
         break;
     case ASYNC_TENSOR_LOAD:
     case ASYNC_TENSOR_STORE:
     case ASYNC_TENSOR_REDUCE:
-        if (!op->broken)
-            async_tensor_run(op);
+        async_tensor_run(op);
         break;
     case ASYNC_ARRIVE:
         async_copies_run(op->warp, op->lane, op->from);
@@ -108,7 +99,7 @@ static void run_op(AsyncOp *op)
         signal_barrier(op, op->barrier);
     else if (is_load(op))
         for_lanes(r, op->targets)
-            signal_barrier(op, async_in_cta(op->barrier, r));
+            signal_barrier(op, in_cta(op->barrier, r));
     m->inst = running;
     machine_changed(m);
 }
@@ -124,6 +115,15 @@ static void drop(AsyncOps *q, AsyncOp **at)
     free(op);
 }
 
+/* What a load will overwrite holds nothing that may be read until it has come. */
+static void undefine(AsyncOp *op)
+{
+    if (!op->targets)
+        async_undefine(op->warp, op->to, op->bytes);
+    for_lanes(r, op->targets)
+        async_undefine(op->warp, in_cta(op->to, r), op->bytes);
+}
+
 void async_start(const AsyncOp *op)
 {
     AsyncOps *q = ops_of(op->warp->machine);
@@ -132,10 +132,14 @@ void async_start(const AsyncOp *op)
         exit(PAWL_EXIT_DEVICE);
     *one = *op;
     one->next = NULL;
-    one->broken = (one->kind == ASYNC_LOAD && !claim_bytes(one)) ||
-                  (one->kind >= ASYNC_TENSOR_LOAD && one->kind <= ASYNC_TENSOR_REDUCE && !async_tensor_begin(one));
+    if (is_tensor(one) && !async_tensor_begin(one)) {
+        free(one);
+        return;
+    }
     if (!async_is_late(op->warp->machine))
         run_op(one);
+    else if (op->kind == ASYNC_LOAD || op->kind == ASYNC_TENSOR_LOAD)
+        undefine(one);
     if (one->done && is_load(one)) {
         free(one);
         return;
@@ -170,6 +174,17 @@ bool bulk_arrives_after(const SimWarp *w, uint32_t lane, uint64_t number)
     for (const AsyncOp *op = w->machine->async ? w->machine->async->first : NULL; op; op = op->next)
         if (op->warp == w && op->lane == lane && op->kind == ASYNC_ARRIVE && number < op->from)
             return true;
+    return false;
+}
+
+bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes)
+{
+    for (const AsyncOp *op = c->machine->async ? c->machine->async->first : NULL; op; op = op->next) {
+        uint64_t to = op->to & 0xffffff, rank = op->to >> 24 & 0xff;
+        bool here = op->targets ? op->targets >> c->rank & 1 : rank ? rank == c->rank + 1 : op->warp->cta == c;
+        if (is_load(op) && op->kind != ASYNC_ARRIVE && !op->done && op->warp->cta->cluster == c->cluster && here && to < at + bytes && at < to + op->bytes)
+            return true;
+    }
     return false;
 }
 

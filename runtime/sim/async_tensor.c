@@ -17,6 +17,11 @@ typedef struct {
     uint8_t  fill[PIECE];
 } Box;
 
+static uint8_t *reach(AsyncOp *op, PtxSpace space, uint64_t address, uint32_t bytes, uint32_t align, unsigned access)
+{
+    return lane_access(op->warp, op->inst, op->lane, space, address, bytes, align, access | ACCESS_ASYNC);
+}
+
 /* The NaN of the hardware (H200): 0x7ff7 in each half of a word. */
 static void make_fill(Box *b)
 {
@@ -27,24 +32,16 @@ static void make_fill(Box *b)
 static void store_piece(Box *b, uint64_t at, const uint8_t piece[PIECE])
 {
     AsyncOp *op = b->op;
-    if (!op->targets)
-        memcpy(async_land(op->warp, op->lane, at, PIECE), piece, PIECE);
-    for_lanes(r, op->targets)
-        memcpy(async_land(op->warp, op->lane, async_in_cta(at, r), PIECE), piece, PIECE);
-}
-
-static bool claim_piece(Box *b, uint64_t at)
-{
-    AsyncOp *op = b->op;
-    bool good = op->targets || async_claim(op->warp, op->inst, op->lane, at, PIECE, PIECE);
-    for_lanes(r, op->targets)
-        good &= async_claim(op->warp, op->inst, op->lane, async_in_cta(at, r), PIECE, PIECE);
-    return good;
-}
-
-static uint8_t *reach(AsyncOp *op, PtxSpace space, uint64_t address, uint32_t bytes, uint32_t align, unsigned access)
-{
-    return lane_access(op->warp, op->inst, op->lane, space, address, bytes, align, access);
+    if (!op->targets) {
+        uint8_t *to = reach(op, SPACE_SHARED, at, PIECE, PIECE, ACCESS_STORE);
+        if (to)
+            memcpy(to, piece, PIECE);
+    }
+    for_lanes(r, op->targets) {
+        uint8_t *to = reach(op, SPACE_SHARED, (at & 0xffffff) | (uint64_t)(r + 1) << 24, PIECE, PIECE, ACCESS_STORE);
+        if (to)
+            memcpy(to, piece, PIECE);
+    }
 }
 
 /* One piece of a row: elements from `first` on, whose row begins at `row` in memory (UINT64_MAX: out of bounds). */
@@ -140,10 +137,7 @@ bool async_tensor_begin(AsyncOp *op)
     op->bytes = b.row;
     for (uint32_t d = 1; d < b.map.rank; d++)
         op->bytes *= tensor_map_extent(&b.map, d);
-    bool good = true;
-    for (uint64_t i = 0; op->kind == ASYNC_TENSOR_LOAD && i < op->bytes; i += PIECE)
-        good &= claim_piece(&b, tensor_map_swizzle(b.shared + i, b.map.swizzle));
-    return good;
+    return true;
 }
 
 void async_tensor_run(AsyncOp *op)

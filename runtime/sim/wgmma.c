@@ -102,7 +102,7 @@ static bool load_shared(SimWarp *w, const PtxInst *inst, uint64_t desc, bool tra
     for (uint32_t i = 0; i < n; i += transposed ? 8 : 1)
         for (uint32_t k = 0; k < k_all; k += transposed ? 1 : per) {
             uint64_t at = piece_at(&d, transposed, size, first + i, k);
-            const uint8_t *p = lane_access(w, inst, lane, SPACE_SHARED, at, PIECE, PIECE, ACCESS_LOAD);
+            const uint8_t *p = lane_access(w, inst, lane, SPACE_SHARED, at, PIECE, PIECE, ACCESS_LOAD | ACCESS_ASYNC);
             if (!p)
                 return false;
             for (uint32_t e = 0; e < per; e++)
