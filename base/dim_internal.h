@@ -67,6 +67,9 @@ void dim_extract(DimPool *p, Dim d, Dim x, Dim *c, Dim *r);
 /* The remembered result of `kind` (FLOORDIV to MAX) on a and b, NULL when not known; and remembering it. */
 Dim  dim_done(const DimPool *p, DimKind kind, Dim a, Dim b);
 Dim  dim_remember(DimPool *p, DimKind kind, Dim a, Dim b, Dim result);
+/* The value of d, whose parts have the values that value_of gives. False: one has none, it overflows, or it divides by less than 1. */
+typedef bool DimValueOf(void *arg, Dim d, int64_t *out);
+bool dim_value_of_parts(Dim d, DimValueOf *value_of, void *arg, int64_t *out);
 /* Room for a few elements on the stack, for more in the arena. */
 #define DIM_SCRATCH(p, T, name, n)                                                  \
     T name##_few[12];                                                               \

@@ -14,6 +14,7 @@ enum { PLAN_LOW, PLAN_HIGH, PLAN_FIRST_MIXED, PLANS = 6 };
 typedef struct { uint64_t plan; int fuel; } Sample;
 
 static bool sample_value(Sample *s, Dim d, int64_t *out);
+static bool sample_part(void *sample, Dim d, int64_t *out);
 
 /* A value of the symbol under the plan: its lowest, its highest (up to a little above the lowest when unknown), or one
  * chosen by hash. A pure function of symbol and plan, so all its occurrences agree. */
@@ -37,41 +38,14 @@ static bool sample_symbol(Sample *s, Dim d, int64_t *out)
     return true;
 }
 
-static bool sample_sum(Sample *s, Dim d, int64_t *out)
-{
-    int64_t sum = d->value;
-    for (uint32_t i = 0; i < d->n_terms; i++) {
-        int64_t product = d->terms[i].coef, x;
-        for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
-            if (!sample_value(s, d->terms[i].atoms[j], &x) || __builtin_mul_overflow(product, x, &product))
-                return false;
-        if (__builtin_add_overflow(sum, product, &sum))
-            return false;
-    }
-    *out = sum;
-    return true;
-}
-
 static bool sample_value(Sample *s, Dim d, int64_t *out)
 {
-    int64_t a, b;
     if (--s->fuel < 0)
         return false;
-    switch (d->kind) {
-    case DIM_CONST: *out = d->value; return true;
-    case DIM_SYM:   return sample_symbol(s, d, out);
-    case DIM_SUM:   return sample_sum(s, d, out);
-    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX: break;
-    }
-    if (!sample_value(s, d->a, &a) || !sample_value(s, d->b, &b))
-        return false;
-    bool divides = d->kind == DIM_FLOORDIV || d->kind == DIM_MOD;
-    if (divides && b <= 0)
-        return false;
-    *out = d->kind == DIM_FLOORDIV ? floordiv64(a, b) : d->kind == DIM_MOD ? floormod64(a, b)
-         : (d->kind == DIM_MIN) == (a < b) ? a : b;
-    return true;
+    return d->kind == DIM_SYM ? sample_symbol(s, d, out) : dim_value_of_parts(d, sample_part, s, out);
 }
+
+static bool sample_part(void *arg, Dim d, int64_t *out) { return sample_value(arg, d, out); }
 
 static bool has_counterexample(Dim d)
 {

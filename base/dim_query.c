@@ -111,9 +111,41 @@ Dim dim_subst(DimPool *p, Dim d, const DimSubst *s, uint32_t n)
 
 /* ---- evaluation ---- */
 
-typedef struct { const DimValue *v; uint32_t n; Str missing; } Eval;
+static bool value_of_sum(Dim d, DimValueOf *value_of, void *arg, int64_t *out)
+{
+    int64_t sum = d->value;
+    for (uint32_t i = 0; i < d->n_terms; i++) {
+        int64_t product = d->terms[i].coef, x;
+        for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
+            if (!value_of(arg, d->terms[i].atoms[j], &x) || __builtin_mul_overflow(product, x, &product))
+                return false;
+        if (__builtin_add_overflow(sum, product, &sum))
+            return false;
+    }
+    *out = sum;
+    return true;
+}
 
-static bool eval(Eval *e, Dim d, int64_t *out);
+bool dim_value_of_parts(Dim d, DimValueOf *value_of, void *arg, int64_t *out)
+{
+    int64_t a, b;
+    switch (d->kind) {
+    case DIM_CONST: *out = d->value; return true;
+    case DIM_SYM:   return value_of(arg, d, out);
+    case DIM_SUM:   return value_of_sum(d, value_of, arg, out);
+    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX: break;
+    }
+    if (!value_of(arg, d->a, &a) || !value_of(arg, d->b, &b))
+        return false;
+    bool divides = d->kind == DIM_FLOORDIV || d->kind == DIM_MOD;
+    if (divides && b <= 0)
+        return false;
+    *out = d->kind == DIM_FLOORDIV ? floordiv64(a, b) : d->kind == DIM_MOD ? floormod64(a, b)
+         : (d->kind == DIM_MIN) == (a < b) ? a : b;
+    return true;
+}
+
+typedef struct { const DimValue *v; uint32_t n; Str missing; } Eval;
 
 static bool eval_symbol(Eval *e, Dim d, int64_t *out)
 {
@@ -126,38 +158,9 @@ static bool eval_symbol(Eval *e, Dim d, int64_t *out)
     return false;
 }
 
-static bool eval_sum(Eval *e, Dim d, int64_t *out)
+static bool eval(void *arg, Dim d, int64_t *out)
 {
-    int64_t sum = d->value;
-    for (uint32_t i = 0; i < d->n_terms; i++) {
-        int64_t product = d->terms[i].coef, x;
-        for (uint32_t j = 0; j < d->terms[i].n_atoms; j++)
-            if (!eval(e, d->terms[i].atoms[j], &x) || __builtin_mul_overflow(product, x, &product))
-                return false;
-        if (__builtin_add_overflow(sum, product, &sum))
-            return false;
-    }
-    *out = sum;
-    return true;
-}
-
-static bool eval(Eval *e, Dim d, int64_t *out)
-{
-    int64_t a, b;
-    switch (d->kind) {
-    case DIM_CONST: *out = d->value; return true;
-    case DIM_SYM:   return eval_symbol(e, d, out);
-    case DIM_SUM:   return eval_sum(e, d, out);
-    case DIM_FLOORDIV: case DIM_MOD: case DIM_MIN: case DIM_MAX: break;
-    }
-    if (!eval(e, d->a, &a) || !eval(e, d->b, &b))
-        return false;
-    bool divides = d->kind == DIM_FLOORDIV || d->kind == DIM_MOD;
-    if (divides && b <= 0)
-        return false;
-    *out = d->kind == DIM_FLOORDIV ? floordiv64(a, b) : d->kind == DIM_MOD ? floormod64(a, b)
-         : (d->kind == DIM_MIN) == (a < b) ? a : b;
-    return true;
+    return d->kind == DIM_SYM ? eval_symbol(arg, d, out) : dim_value_of_parts(d, eval, arg, out);
 }
 
 bool dim_eval(Dim d, const DimValue *v, uint32_t n, int64_t *out, Str *missing)
