@@ -24,6 +24,17 @@ static bool next_row(Db *db, sqlite3_stmt *st)
     return rc == SQLITE_ROW;
 }
 
+/* The end of a function that lists: all rows of a statement as an array in the context's arena. */
+#define RETURN_ROWS(db, st, T, read, n)                                                    \
+    Vec(T) rows_ = {0};                                                                    \
+    while (next_row((db), (st))) {                                                         \
+        T row_ = read((db), (st));                                                         \
+        vec_push((db)->cx->arena, &rows_, row_);                                           \
+    }                                                                                      \
+    sqlite3_finalize(st);                                                                  \
+    *(n) = rows_.n;                                                                        \
+    return rows_.data
+
 /* ---- devices --------------------------------------------------------------------------------- */
 
 #define DEVICE_COLUMNS \
@@ -223,75 +234,52 @@ bool db_put_measurements(Db *db, const DbMeasurement *m, uint32_t n)
     return n == 0 || db_atomically(db, put_measurements, &(Measurements){m, n});
 }
 
+static DbMeasurement read_measurement(Db *db, sqlite3_stmt *st)
+{
+    return (DbMeasurement){
+        .key = {db_column_text(db, st, 0), db_column_text(db, st, 1)},
+        .problem = (uint64_t)sqlite3_column_int64(st, 2),
+        .what = db_column_text(db, st, 3),
+        .outcome = db_column_text(db, st, 4),
+        .us = {db_column_double(st, 5), db_column_double(st, 6), db_column_double(st, 7)},
+        .samples = (uint32_t)sqlite3_column_int64(st, 8),
+        .date = sqlite3_column_int64(st, 9),
+    };
+}
+
 DbMeasurement *db_list_measurements(Db *db, uint64_t problem, uint32_t *n)
 {
-    Vec(DbMeasurement) all = {0};
     sqlite3_stmt *st =
         db_prepare(db, "SELECT " MEASUREMENT_COLUMNS " FROM measurements WHERE problem = ? ORDER BY id",
                    "i", (int64_t)problem);
-    while (next_row(db, st)) {
-        DbMeasurement m = {
-            .key = {db_column_text(db, st, 0), db_column_text(db, st, 1)},
-            .problem = (uint64_t)sqlite3_column_int64(st, 2),
-            .what = db_column_text(db, st, 3),
-            .outcome = db_column_text(db, st, 4),
-            .us = {db_column_double(st, 5), db_column_double(st, 6), db_column_double(st, 7)},
-            .samples = (uint32_t)sqlite3_column_int64(st, 8),
-            .date = sqlite3_column_int64(st, 9),
-        };
-        vec_push(db->cx->arena, &all, m);
-    }
-    sqlite3_finalize(st);
-    *n = all.n;
-    return all.data;
+    RETURN_ROWS(db, st, DbMeasurement, read_measurement, n);
 }
 
 /* ---- lists, counts, deletion ----------------------------------------------------------------- */
 
 DbDevice *db_list_devices(Db *db, uint32_t *n)
 {
-    Vec(DbDevice) all = {0};
     sqlite3_stmt *st =
         db_prepare(db, "SELECT " DEVICE_COLUMNS " FROM devices ORDER BY device, units", "");
-    while (next_row(db, st)) {
-        DbDevice d = read_device(db, st);
-        vec_push(db->cx->arena, &all, d);
-    }
-    sqlite3_finalize(st);
-    *n = all.n;
-    return all.data;
+    RETURN_ROWS(db, st, DbDevice, read_device, n);
 }
 
 DbTuning *db_list_tunings(Db *db, const char *device, uint32_t *n)
 {
-    Vec(DbTuning) all = {0};
     sqlite3_stmt *st = db_prepare(db,
                                   "SELECT " TUNING_COLUMNS " FROM tunings WHERE ?1 IS NULL OR device = ?1 "
                                   "ORDER BY date DESC, task, problem, environment, text",
                                   "s", device);
-    while (next_row(db, st)) {
-        DbTuning t = read_tuning(db, st);
-        vec_push(db->cx->arena, &all, t);
-    }
-    sqlite3_finalize(st);
-    *n = all.n;
-    return all.data;
+    RETURN_ROWS(db, st, DbTuning, read_tuning, n);
 }
 
 DbChoice *db_list_choices(Db *db, const char *device, uint32_t *n)
 {
-    Vec(DbChoice) all = {0};
     sqlite3_stmt *st = db_prepare(db,
                                   "SELECT " CHOICE_COLUMNS " FROM choices WHERE ?1 IS NULL OR device = ?1 "
                                   "ORDER BY date DESC, task, choice, problem, environment",
                                   "s", device);
-    while (next_row(db, st)) {
-        DbChoice c = read_choice(db, st);
-        vec_push(db->cx->arena, &all, c);
-    }
-    sqlite3_finalize(st);
-    *n = all.n;
-    return all.data;
+    RETURN_ROWS(db, st, DbChoice, read_choice, n);
 }
 
 static const char *const tables[] = {"devices", "tunings", "choices", "measurements"};
