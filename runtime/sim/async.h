@@ -12,7 +12,10 @@ typedef struct AsyncBarrier {
     uint32_t expected, pending;          /* arrivals of a phase; still to come in this one */
     int64_t  tx;                         /* bytes still to come */
     uint32_t phase, misses;              /* completed phases; test_waits since something happened */
-    struct SyncClock *sum, *result;      /* what the arrived know; of the phase before */
+    struct SyncClock *sum, *result;      /* what the arrived of the own CTA know; of the phase before */
+    SimCta  *owner;
+    uint64_t key;                        /* in no window: where arrivals from other CTAs are released to */
+    bool     remote;                     /* there were such */
 } AsyncBarrier;
 
 /* A barrier by shared address, as seen from a CTA (an address of the cluster may name another's); NULL: reported. */

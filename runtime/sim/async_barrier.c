@@ -63,8 +63,11 @@ void async_barrier_arrive(SimWarp *w, uint32_t lane, AsyncBarrier *b, uint32_t c
         sim_fault(w, FAULT_BAD_CALL, lane, 0, NULL, true, "%u arrivals at an mbarrier that waits for %u", count, b->pending);
         return;
     }
-    if (m->check)
+    if (m->check && w->cta == b->owner)
         check_arrive(m->check, w, 1u << lane, &b->sum);
+    else if (m->check)
+        check_release(m->check, w, lane, b->key);
+    b->remote |= w->cta != b->owner;
     b->pending -= count;
     b->tx -= bytes;
     b->misses = 0;
@@ -119,7 +122,8 @@ static SimFlow exec_init(SimWarp *w, const PtxInst *inst, uint32_t mask)
             map_set(c->mbarriers, a & 0xffffff, (uint64_t)(uintptr_t)b);
         }
         struct SyncClock *sum = b->sum, *result = b->result;
-        *b = (AsyncBarrier){.expected = (uint32_t)count, .pending = (uint32_t)count};
+        *b = (AsyncBarrier){.expected = (uint32_t)count, .pending = (uint32_t)count, .owner = c,
+                            .key = UINT64_C(1) << 63 | c->linear << 24 | (a & 0xffffff)};
         if (w->machine->check) {
             check_forget(w->machine->check, &sum);
             check_forget(w->machine->check, &result);
@@ -196,6 +200,16 @@ static bool completed(const PtxInst *inst, const AsyncBarrier *b, uint64_t opera
     return inst_has(inst, PM_PARITY) ? (b->phase & 1) != (operand & 1) : b->phase != (uint32_t)(operand >> 32);
 }
 
+/* The lane knows what those knew who arrived. Its clock ticks, so that it forgets nothing over it. */
+static void learn(SimWarp *w, uint32_t lane, const AsyncBarrier *b)
+{
+    w->own_clock[lane]++;
+    if (b->result)
+        check_leave(w->machine->check, w, 1u << lane, b->result);
+    if (b->remote)
+        check_acquire(w->machine->check, w, lane, b->key);
+}
+
 /* try_wait may wait, and does while no lane has anything to go on with; test_wait answers at once. */
 static SimFlow exec_wait(SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
@@ -215,9 +229,8 @@ static SimFlow exec_wait(SimWarp *w, const PtxInst *inst, uint32_t mask)
     }
     if (!done && inst_has(inst, PM_TRY_WAIT))
         return FLOW_WAIT;
-    for_lanes(l, done)
-        if (m->check && of[l]->result)
-            check_leave(m->check, w, 1u << l, of[l]->result);
+    for_lanes(l, m->check ? done : 0)
+        learn(w, l, of[l]);
     if (o > 0 && inst->operand[0].kind == OPERAND_SLOT)
         slot_set_pred(w, inst->operand[0].slot, mask, done);
     return done == mask ? FLOW_NEXT : FLOW_YIELD;
