@@ -73,18 +73,20 @@ static bool op_in_class(Op op, const char *name)
 
 static bool add_ops(Compiler *c, const YamlNode *y, OpSet *out)
 {
-    Op single = y->kind == YAML_SCALAR ? op_find(y->text) : OP_NONE;
+    if (y->kind != YAML_SCALAR)
+        return COMPILE_FAIL(c, y->loc, NULL, "expected an op, a class of ops, or a list of them: [add, mul]");
+    Op single = op_find(y->text);
     bool any = single != OP_NONE;
 
     if (any)
         opset_add(out, single);
-    for (int op = 0; op < OP_COUNT && y->kind == YAML_SCALAR && single == OP_NONE; op++)
+    for (int op = 0; op < OP_COUNT && single == OP_NONE; op++)
         if (op_in_class((Op)op, y->text)) {
             opset_add(out, (Op)op);
             any = true;
         }
     return any || COMPILE_FAIL(c, y->loc, "classes are unary, binary, odd, even, increasing, predicate, idempotent, reduce …",
-                               "'%s' is neither an op nor a class of ops", y->kind == YAML_SCALAR ? y->text : "…");
+                               "'%s' is neither an op nor a class of ops", y->text);
 }
 
 static bool check_alike(Compiler *c, const YamlNode *y, OpSet ops)
@@ -111,7 +113,7 @@ static bool read_alternatives(Compiler *c, const YamlNode *y)
             return COMPILE_FAIL(c, y->loc, NULL, "a rule has at most %d alternatives", RULE_MAX_OPS);
         OpVar *v = &c->op_vars[c->n_op_vars];
         *v = (OpVar){str_intern(c->cx->strs, y->keys[i]->text), {{0, 0}}, (uint8_t)c->n_op_vars};
-        bool ok = ops->kind != YAML_SCALAR || add_ops(c, ops, &v->ops);
+        bool ok = ops->kind == YAML_SEQUENCE || add_ops(c, ops, &v->ops);
         for (uint32_t k = 0; ok && ops->kind == YAML_SEQUENCE && k < ops->n; k++)
             ok = add_ops(c, ops->items[k], &v->ops);
         if (!ok || !check_alike(c, ops, v->ops))
@@ -219,6 +221,8 @@ static bool read_evidence(Compiler *c, const YamlNode *y)
     static const char *const keys[] = {"device", "task", "workload", "ratio", "ci", "date"};
     Evidence *all = arena_new_array(c->cx->arena, Evidence, (y ? y->n : 0) + 1);
 
+    if (y && y->kind != YAML_SEQUENCE)
+        return COMPILE_FAIL(c, y->loc, NULL, "`evidence` is a list: [{device: …, ratio: …}]");
     for (uint32_t i = 0; y && i < y->n; i++) {
         const YamlNode *e = y->items[i], *ci = yaml_get(e, "ci"), *ratio = yaml_get(e, "ratio");
         if (!yaml_check_keys(c->cx->diags, e, keys, sizeof keys / sizeof *keys, "evidence"))
@@ -230,8 +234,10 @@ static bool read_evidence(Compiler *c, const YamlNode *y)
         if (!yaml_double(c->cx->diags, ratio, &all[i].ratio, "ratio"))
             return false;
         all[i].lo = all[i].hi = all[i].ratio;
-        if (ci && ci->n == 2 && (!yaml_double(c->cx->diags, ci->items[0], &all[i].lo, "ci") ||
-                                 !yaml_double(c->cx->diags, ci->items[1], &all[i].hi, "ci")))
+        if (ci && (ci->kind != YAML_SEQUENCE || ci->n != 2))
+            return COMPILE_FAIL(c, ci->loc, NULL, "`ci` is the interval of the ratio: [low, high]");
+        if (ci && (!yaml_double(c->cx->diags, ci->items[0], &all[i].lo, "ci") ||
+                   !yaml_double(c->cx->diags, ci->items[1], &all[i].hi, "ci")))
             return false;
     }
     c->rule->info.evidence = all;
@@ -239,13 +245,16 @@ static bool read_evidence(Compiler *c, const YamlNode *y)
     return true;
 }
 
-static void read_hints(Compiler *c, const YamlNode *y)
+static bool read_hints(Compiler *c, const YamlNode *y)
 {
     Rule *r = c->rule;
 
+    if (y && y->kind != YAML_MAPPING)
+        return COMPILE_FAIL(c, y->loc, NULL, "`test` maps variables to what instances shall have: {x: \"f32[2, 3]\"}");
     r->hints = arena_new_array(c->cx->arena, TestHint, (y ? y->n : 0) + 1);
-    for (uint32_t i = 0; y && y->kind == YAML_MAPPING && i < y->n; i++)
+    for (uint32_t i = 0; y && i < y->n; i++)
         r->hints[r->n_hints++] = (TestHint){str_intern(c->cx->strs, y->keys[i]->text), y->items[i]};
+    return true;
 }
 
 /* ---- the rule ------------------------------------------------------------------------------------------------------------------------ */
@@ -303,9 +312,8 @@ bool rule_compile(Context *cx, const YamlNode *y, Rule **out)
     if (!yaml_check_keys(cx->diags, y, keys, sizeof keys / sizeof *keys, "a rule") || !read_name(&c, y) ||
         !read_alternatives(&c, yaml_get(y, "alternatives")) || !read_exactness(&c, yaml_get(y, "exactness")) ||
         !read_profit(&c, yaml_get(y, "profit")) || !read_measure(&c, yaml_get(y, "measure")) ||
-        !read_evidence(&c, yaml_get(y, "evidence")))
+        !read_evidence(&c, yaml_get(y, "evidence")) || !read_hints(&c, yaml_get(y, "test")))
         return false;
-    read_hints(&c, yaml_get(y, "test"));
     return read_block(&c, y, "match", &c.match) && read_block(&c, y, "rewrite", &c.build) && compile_patterns(&c) &&
            compile_match_program(&c, yaml_get(y, "where")) && compile_build_program(&c);
 }
