@@ -13,7 +13,7 @@ static const struct {
     {PAWL_EXIT_CHECK_FAILED, "a check failed (verify)"},
     {PAWL_EXIT_INVALID, "wrong usage or invalid input"},
     {PAWL_EXIT_UNSUPPORTED, "the task needs something that Pawl does not have"},
-    {PAWL_EXIT_DEVICE, "no such device, no driver, or the device failed"},
+    {PAWL_EXIT_DEVICE, "no such device, no driver, the device failed, or memory ran out"},
     {PAWL_EXIT_INTERNAL, "an error of Pawl itself: it prints the path of a reproducer"},
     {PAWL_EXIT_STOPPED, "interrupted, or out of budget before anything was done"},
     {PAWL_EXIT_IO, "a file could not be read or written"},
@@ -25,6 +25,7 @@ static const struct {
     {"PAWL_DB", "the tuning database"},
     {"PAWL_CACHE_DIR", "where the database and reproducers lie; default: ~/.cache/pawl"},
     {"PAWL_THREADS", "threads on the CPU"},
+    {"PAWL_CUDA_LIBS", "folders where NVRTC, nvJitLink and cuBLASLt are looked for first"},
     {"NO_COLOR", "no colours"},
 };
 
