@@ -3,6 +3,7 @@
 #include "codegen/emit/cuda_find.h"
 #include "codegen/emit/emit.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -110,7 +111,7 @@ static int run_ptxas(const char *arch, const char *in, const char *to, const cha
     pid_t child;
     int status = -1;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, log, 1 /* O_WRONLY */ | 0100 /* O_CREAT */ | 01000 /* O_TRUNC */, 0600);
+    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&actions, 1, 2);
     if (posix_spawn(&child, ptxas, &actions, NULL, arguments, environ) == 0 && waitpid(child, &status, 0) != child)
         status = -1;
