@@ -162,18 +162,74 @@ static void add_lanes(Checker *c, SimWarp *w, uint32_t mask, SyncClock *sum)
     sum->dirty |= (w->dirty & mask) != 0;
 }
 
+static uint32_t cta_mark(const Checker *c, const SimWarp *w) { return c->base + (uint32_t)w->cta->linear + 1; }
+
+/* Of another CTA's thread: what it knows goes into the list, by CTA. */
+static void arrive_from_afar(Checker *c, SimWarp *w, uint32_t mask, SyncClock *sum)
+{
+    for_lanes(l, mask) {
+        SyncClock *k = clock_copy(c, w->clock[l]);
+        k->of[thread_of(w, l)] = w->own_clock[l]++;
+        if (k->others)
+            known_join(c, &sum->others, k->others);
+        known_drop(c, k->others);
+        k->others = NULL;
+        sum->others = known_push(sum->others, cta_mark(c, w), k);
+        clock_drop(c, k);
+    }
+    sum->dirty |= (w->dirty & mask) != 0;
+}
+
 void check_arrive(Checker *c, SimWarp *w, uint32_t mask, SyncClock **sum)
 {
-    if (!*sum)
+    if (!*sum) {
         *sum = clock_new(c);
-    add_lanes(c, w, mask, *sum);
+        (*sum)->cta = cta_mark(c, w);
+    }
+    if ((*sum)->cta == cta_mark(c, w))
+        add_lanes(c, w, mask, *sum);
+    else
+        arrive_from_afar(c, w, mask, *sum);
+}
+
+static void learn_own(const Checker *c, SyncClock *k, const CtaKnown *list, uint32_t cta)
+{
+    for (const CtaKnown *x = list; x; x = x->next)
+        for (uint32_t i = 0; x->cta == cta && i < c->n; i++)
+            k->of[i] = k->of[i] > x->clock->of[i] ? k->of[i] : x->clock->of[i];
+}
+
+/* A barrier that threads of other CTAs arrived at. */
+static void leave_far(Checker *c, SimWarp *w, uint32_t lane, const SyncClock *sum)
+{
+    SyncClock *k = clock_copy(c, w->clock[lane]);
+    uint32_t cta = cta_mark(c, w);
+    learn_own(c, k, sum->others, cta);
+    if (sum->cta == cta) {
+        for (uint32_t i = 0; i < c->n; i++)
+            k->of[i] = k->of[i] > sum->of[i] ? k->of[i] : sum->of[i];
+    } else {
+        SyncClock *copy = clock_copy(c, sum);
+        known_drop(c, copy->others);
+        copy->others = NULL;
+        CtaKnown *one = known_push(NULL, sum->cta, copy);
+        clock_drop(c, copy);
+        known_join(c, &k->others, one);
+        known_drop(c, one);
+    }
+    if (sum->others)
+        known_join(c, &k->others, sum->others);
+    set_clock(c, w, lane, k);
+    clock_drop(c, k);
 }
 
 void check_leave(Checker *c, SimWarp *w, uint32_t mask, const SyncClock *sum)
 {
     for_lanes(l, mask) {
         SyncClock *k = (SyncClock *)(uintptr_t)sum;
-        if (sum->of[thread_of(w, l)] + 1 >= w->own_clock[l]) {
+        if (sum->cta != cta_mark(c, w) || sum->others)
+            leave_far(c, w, l, sum);
+        else if (sum->of[thread_of(w, l)] + 1 >= w->own_clock[l]) {
             set_clock(c, w, l, k);
         } else {
             k = clock_copy(c, w->clock[l]);
@@ -225,7 +281,7 @@ static ReleaseCell *release_cell(Checker *c, const SimWarp *w, uint64_t address,
 
 static void release_lane(Checker *c, SimWarp *w, uint32_t lane, ReleaseCell *r)
 {
-    uint32_t cta = c->base + (uint32_t)w->cta->linear + 1, t = thread_of(w, lane);
+    uint32_t cta = cta_mark(c, w), t = thread_of(w, lane);
     if (r->list && r->list->refs == 1 && r->list->cta == cta && r->list->clock->refs == 1) {
         clock_join(c, r->list->clock, w->clock[lane]);
         r->list->clock->of[t] = w->own_clock[lane]++;
@@ -252,12 +308,8 @@ static void acquire_cell(Checker *c, SimWarp *w, uint32_t lane, const ReleaseCel
     SyncClock *old = w->clock[lane];
     if (!r->list || (old->seen == r && old->seen_version == r->version))
         return;
-    uint32_t cta = c->base + (uint32_t)w->cta->linear + 1;
     SyncClock *k = clock_copy(c, old);
-    for (CtaKnown *x = r->list; x; x = x->next)
-        if (x->cta == cta)
-            for (uint32_t i = 0; i < c->n; i++)
-                k->of[i] = k->of[i] > x->clock->of[i] ? k->of[i] : x->clock->of[i];
+    learn_own(c, k, r->list, cta_mark(c, w));
     known_join(c, &k->others, r->list);
     k->seen = r;
     k->seen_version = r->version;
@@ -413,7 +465,7 @@ void check_access(Checker *c, SimWarp *w, const PtxInst *inst, uint32_t lane, Si
         return;
     if (access & ACCESS_VOLATILE && access & ACCESS_LOAD)
         check_acquire(c, w, lane, address);
-    a.mark = (ShadowMark){c->base + (uint32_t)w->cta->linear + 1, w->own_clock[lane], (uint32_t)(inst - c->m->module->code.data),
+    a.mark = (ShadowMark){cta_mark(c, w), w->own_clock[lane], (uint32_t)(inst - c->m->module->code.data),
                           (uint16_t)thread_of(w, lane), 0, (uint8_t)(access & 31)};
     for (uint64_t b = at, end = at + bytes; b < end; ) {
         ShadowCell *cell = cell_at(r, owner, b);

@@ -18,7 +18,7 @@ typedef struct ShadowCell {
 } ShadowCell;
 
 typedef struct SyncClock {
-    uint32_t refs;
+    uint32_t refs, cta;                  /* cta: whose threads `of` is about, as in ShadowMark */
     bool dirty;                          /* of barriers: somebody wrote and has not fenced */
     uint32_t seen_version; const void *seen;       /* release cell that was last taken in */
     struct SyncClock *next;              /* of the free */

@@ -63,8 +63,13 @@ static uint64_t reverse(uint64_t v, uint32_t bits)
 
 static uint64_t extract(uint64_t a, uint32_t pos, uint32_t len, uint32_t bits, bool sign)
 {
-    pos &= 0xff;
-    len &= 0xff;
+    if (bits == 32) {
+        pos &= 0xff;
+        len &= 0xff;
+    } else {                                                           /* the hardware (H200) takes all of them */
+        pos = pos > 255 ? 255 : pos;
+        len = len > 255 ? 255 : len;
+    }
     uint32_t top = pos + len - 1 < bits - 1 ? pos + len - 1 : bits - 1;
     uint64_t fill = sign && len ? a >> top & 1 : 0, r = 0;
     for (uint32_t i = 0; i < bits; i++)

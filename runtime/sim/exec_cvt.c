@@ -71,24 +71,35 @@ static uint64_t int_of_float(uint8_t to, double v, Rounding r)
 
 /* ---- floats ---- */
 
+/* NaNs that are widened to f64 keep sign and payload (measured: H200), which double arithmetic on the host does as well. */
+static uint64_t write_f64(double v) { return v != v ? bits64(v) | UINT64_C(1) << 51 : bits64(v); }
+static double widen_nan(uint8_t t, uint64_t v)
+{
+    const FloatFormat *f = fp_format(t);
+    uint64_t sign = v >> (f->bits - 1) & 1, payload = v & ((UINT64_C(1) << f->mantissa) - 1);
+    return fp64(sign << 63 | UINT64_C(0x7ff8) << 48 | payload << (52 - f->mantissa));
+}
+
 static double read_float(uint8_t t, uint64_t v)
 {
     if (t == PT_F64)
         return fp64(v);
     if (t == PT_F32 || t == PT_TF32)
         return (double)fp32((uint32_t)v);
-    return fp_widen((uint32_t)v & ((1u << fp_format(t)->bits) - 1), fp_format(t));
+    double d = fp_widen((uint32_t)v & ((1u << fp_format(t)->bits) - 1), fp_format(t));
+    return d != d ? widen_nan(t, v) : d;
 }
-
-static uint64_t write_f64(double v) { return v != v ? UINT64_C(0x7fffffffffffffff) & bits64(v) : bits64(v); }
 
 static uint64_t write_float(const PtxInst *i, uint8_t t, double v)
 {
     if (t == PT_F64)
         return write_f64(v);
     uint32_t r = fp_round(v, fp_format(t), rounding_of(i), inst_has(i, PM_SATFINITE));
+    bool from_f64 = i->n_types > 1 && i->type[1] == PT_F64;
+    if (v != v && t == PT_F32 && (from_f64 || (i->n_types > 1 && i->type[1] == PT_BF16)) && !inst_has(i, PM_SAT))
+        return (bits64(v) >> 32 & 0x80000000) | 0x7fc00000 | (bits64(v) >> 29 & 0x3fffff);
     if (t == PT_TF32)                                                  /* the low 13 bits of an f32 */
-        return v != v ? NAN32 : (uint64_t)r << 13;
+        return v != v ? 0x7fffe000 : (uint64_t)r << 13;
     if (t == PT_F32 && inst_has(i, PM_FTZ))
         r = bits32(ftz32(fp32(r)));
     return r;
@@ -128,7 +139,7 @@ static uint64_t convert(const PtxInst *i, uint64_t v)
     }
     double d = read_float(from, v);
     if (from == PT_F32 && inst_has(i, PM_FTZ))
-        d = (double)ftz32((float)d);
+        d = d != d ? (double)fp32(NAN32) : (double)ftz32((float)d);
     if (is_int(to))
         return int_of_float(to, d, rounding_of(i));
     if (rounds_to_integral(i))
@@ -189,7 +200,7 @@ EXEC(cvt_bf16x2_f32)
     return FLOW_NEXT;
 }
 EXEC1(cvt_bf16_f32, uint16_t, uint32_t, bf16_bits(a[l]))
-EXEC1(cvt_f32_bf16, uint32_t, uint16_t, (a[l] & 0x7fff) > 0x7f80 ? NAN32 : (uint32_t)a[l] << 16)
+EXEC1(cvt_f32_bf16, uint32_t, uint16_t, (uint32_t)a[l] << 16)
 
 static uint32_t f16_to_bits(uint16_t h) { return canonical32(f16_to_f32(h)); }
 EXEC1(cvt_f32_f16, uint32_t, uint16_t, f16_to_bits(a[l]))

@@ -30,8 +30,8 @@ __attribute__((target("avx2,fma"))) EXEC(fma_f32_fast) { FMA_BODY }
 
 EXEC1(neg_f32, uint32_t, uint32_t, (a[l] & 0x7fffffff) > 0x7f800000 ? NAN32 : a[l] ^ 0x80000000)
 EXEC1(abs_f32, uint32_t, uint32_t, (a[l] & 0x7fffffff) > 0x7f800000 ? NAN32 : a[l] & 0x7fffffff)
-EXEC1(neg_f64, uint64_t, uint64_t, a[l] ^ UINT64_C(1) << 63)
-EXEC1(abs_f64, uint64_t, uint64_t, a[l] & ~(UINT64_C(1) << 63))
+EXEC1(neg_f64, uint64_t, uint64_t, fp64(a[l]) != fp64(a[l]) ? a[l] | UINT64_C(1) << 51 : a[l] ^ UINT64_C(1) << 63)
+EXEC1(abs_f64, uint64_t, uint64_t, fp64(a[l]) != fp64(a[l]) ? (a[l] | UINT64_C(1) << 51) & ~(UINT64_C(1) << 63) : a[l] & ~(UINT64_C(1) << 63))
 
 /* ---- any rounding, ftz, sat ---- */
 
@@ -100,6 +100,13 @@ EXEC(slow_f32)
     return FLOW_NEXT;
 }
 
+/* A NaN among the operands is the result, made quiet; 0: none is. */
+static uint64_t first_nan64(uint64_t a, uint64_t b, uint64_t c)
+{
+    const uint64_t quiet = UINT64_C(1) << 51;
+    return fp64(a) != fp64(a) ? a | quiet : fp64(b) != fp64(b) ? b | quiet : fp64(c) != fp64(c) ? c | quiet : 0;
+}
+
 EXEC(slow_f64)
 {
     uint64_t *d = COLUMN(uint64_t, 0);
@@ -108,13 +115,11 @@ EXEC(slow_f64)
     int mode = host_rounding(inst);
     fesetround(mode);
     for_lanes(l, mask) {
+        uint64_t nan = first_nan64(bits64(a[l]), bits64(b[l]), bits64(c[l]));
         volatile double v = arith64(inst->op, a[l], b[l], c[l]);
-        d[l] = bits64(v);
+        d[l] = nan ? nan : v != v ? UINT64_C(0xfff8000000000000) : bits64(v);
     }
     fesetround(FE_TONEAREST);
-    for_lanes(l, mask)
-        if (fp64(d[l]) != fp64(d[l]))
-            d[l] = UINT64_C(0xfff8000000000000);
     return FLOW_NEXT;
 }
 
@@ -225,7 +230,9 @@ EXEC(special_f64)
     uint64_t *d = COLUMN(uint64_t, 0);
     bool half = inst_has(inst, PM_FTZ);
     for_lanes(l, mask) {
-        double r = special(inst, COLUMN(const double, 1)[l], 0);
+        double x = COLUMN(const double, 1)[l];
+        double r = special(inst, half && fabs(x) < 0x1p-1022 ? copysign(0, x) : x, 0);
+        r = half && fabs(r) < 0x1p-1022 ? copysign(0, r) : r;
         d[l] = r != r ? UINT64_C(0x7ff8000000000000) : half ? bits64(r) & ~UINT64_C(0xffffffff) : bits64(r);
     }
     return FLOW_NEXT;
@@ -251,7 +258,7 @@ EXEC(exec_testp)
         double least = wide ? 0x1p-1022 : 0x1p-126;
         bool nan = x != x, inf = !nan && fabs(x) == INFINITY;
         bool t = inst_has(inst, PM_FINITE) ? !nan && !inf : inst_has(inst, PM_INFINITE) ? inf : inst_has(inst, PM_NUMBER) ? !nan
-               : inst_has(inst, PM_NOTANUMBER) ? nan : inst_has(inst, PM_NORMAL) ? !nan && !inf && fabs(x) >= least
+               : inst_has(inst, PM_NOTANUMBER) ? nan : inst_has(inst, PM_NORMAL) ? !nan && !inf && (x == 0 || fabs(x) >= least)
                : !nan && x != 0 && fabs(x) < least;
         r |= (uint32_t)t << l;
     }

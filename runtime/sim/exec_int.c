@@ -58,7 +58,7 @@ static uint64_t product_part(const PtxInst *inst, uint64_t a, uint64_t b)
     return hi ? p >> 32 : (uint32_t)p;
 }
 
-/* a + b + carry in CC.CF, or a - b - borrow: CF holds the borrow's complement nowhere, it is the borrow itself. */
+/* a + b + CC.CF, or a + ~b + 1 (or + CC.CF): after a subtraction, CF is set where nothing was borrowed (measured: H200). */
 EXEC(exec_carry)
 {
     uint32_t v = inst->variant, carry = w->carry, out = 0;
@@ -70,7 +70,11 @@ EXEC(exec_carry)
             a = product_part(inst, a, b);
             b = slot_get(w, inst->operand[3].slot, l);
         }
-        unsigned __int128 r = v & SUBTRACT ? (unsigned __int128)a - b - in : (unsigned __int128)a + b + in;
+        if (v & SUBTRACT) {
+            b = v & WIDE_64 ? ~b : (uint32_t)~b;
+            in = v & CARRY_IN ? in : 1;
+        }
+        unsigned __int128 r = (unsigned __int128)a + b + in;
         out |= (uint32_t)(r >> (v & WIDE_64 ? 64 : 32) & 1) << l;
         slot_set(w, inst->operand[0].slot, l, (uint64_t)r);
     }

@@ -271,23 +271,58 @@ static bool parse_unary(Parser *p, TokenKind *kind, uint64_t *v, uint32_t depth)
     return token_next(p);
 }
 
-/* Operators without precedence, left to right: compilers print none but a sum. */
-static bool parse_sum(Parser *p, TokenKind *kind, uint64_t *v, uint32_t depth)
+/* How tightly a binary operator at the token binds; 0: none is there. `<<` and `>>` are two tokens. */
+static uint32_t binding(const Parser *p, char *op)
 {
+    if (p->tok.kind != TOKEN_PUNCT)
+        return 0;
+    *op = p->tok.punct;
+    switch (*op) {
+    case '*': case '/': return 6;
+    case '+': case '-': return 5;
+    case '<': case '>': return p->source->text[p->at] == *op ? 4 : 0;
+    case '&': return 3;
+    case '^': return 2;
+    case '|': return 1;
+    default:  return 0;
+    }
+}
+
+static uint64_t calculate(char op, uint64_t a, uint64_t b)
+{
+    switch (op) {
+    case '*': return a * b;
+    case '/': return b ? a / b : 0;
+    case '+': return a + b;
+    case '-': return a - b;
+    case '<': return b > 63 ? 0 : a << b;
+    case '>': return b > 63 ? 0 : a >> b;
+    case '&': return a & b;
+    case '^': return a ^ b;
+    default:  return a | b;
+    }
+}
+
+static bool parse_binary(Parser *p, TokenKind *kind, uint64_t *v, uint32_t depth, uint32_t least)
+{
+    char op = 0;
     if (!parse_unary(p, kind, v, depth))
         return false;
-    while (*kind == TOKEN_INT && p->tok.kind == TOKEN_PUNCT && strchr("+-*|&", p->tok.punct)) {
-        char op = p->tok.punct;
+    for (uint32_t bind; *kind == TOKEN_INT && (bind = binding(p, &op)) >= least; ) {
         TokenKind k;
         uint64_t u;
-        if (!token_next(p) || !parse_unary(p, &k, &u, depth + 1))
+        if ((op == '<' || op == '>') && !token_next(p))
+            return false;
+        if (!token_next(p) || !parse_binary(p, &k, &u, depth + 1, bind + 1))
             return false;
         if (k != TOKEN_INT)
             return parse_error(p, "expected an integer");
-        *v = op == '+' ? *v + u : op == '-' ? *v - u : op == '*' ? *v * u : op == '|' ? (*v | u) : (*v & u);
+        *v = calculate(op, *v, u);
     }
     return true;
 }
+
+static bool parse_sum(Parser *p, TokenKind *kind, uint64_t *v, uint32_t depth) { return parse_binary(p, kind, v, depth, 1); }
 
 bool parse_constant(Parser *p, TokenKind *kind, uint64_t *value) { return parse_sum(p, kind, value, 0); }
 
