@@ -178,15 +178,13 @@ uint64_t residue_to_bits(SimResidues *s, uint8_t type, Residue r)
 }
 
 /* ---- the domain -------------------------------------------------------------------------------------------------------------------- */
-SimResidues *sim_residues_new(const ResidueField *f, const PtxModule *m, Arena *a)
+SimResidues *sim_residues_new(const ResidueField *f, Arena *a)
 {
     SimResidues *s = arena_new_of(a, SimResidues);
     s->f = f;
-    s->module = m;
     s->arena = a;
     s->hash_size = 1 << 12;
     s->hash = arena_new_array(a, uint32_t, s->hash_size);
-    s->decisions = arena_new_array(a, SimDecision, m->code.n + 1);
     s->domain = (SimDomain){.arg = s, .step = residue_step};
     return s;
 }

@@ -17,10 +17,10 @@
 
 typedef struct { uint64_t is_true, is_false; } SimDecision;           /* min, max: the first operand was taken, or not */
 typedef struct SimResidues SimResidues;
-SimResidues *sim_residues_new(const ResidueField *f, const PtxModule *m, Arena *a);
+SimResidues *sim_residues_new(const ResidueField *f, Arena *a);        /* serves any number of launches, one at a time */
 SimDomain   *sim_residues_domain(SimResidues *s);                     /* for SimLaunch.domain */
 /* One float of a buffer, before and after a launch. */
 void         sim_residue_store(SimResidues *s, DType t, void *element, Residue r);
 Residue      sim_residue_load(SimResidues *s, DType t, const void *element);
-const SimDecision *sim_residue_decisions(const SimResidues *s);       /* by instruction of the module */
+const SimDecision *sim_residue_decisions(const SimResidues *s);       /* by instruction of the last module; NULL: none ran */
 uint64_t     sim_residue_ties(const SimResidues *s);                  /* decisions between numbers too near to call */

@@ -384,6 +384,10 @@ static SimFlow step(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t ma
 SimFlow residue_step(void *arg, SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
     SimResidues *s = arg;
+    if (s->module != w->machine->module) {
+        s->module = w->machine->module;
+        s->decisions = arena_new_array(s->arena, SimDecision, s->module->code.n + 1);
+    }
     SimFlow flow = step(s, w, inst, mask);
     if (s->full)
         return sim_fault(w, FAULT_BAD_CALL, UINT32_MAX, 0, NULL, true, "more 16-bit numbers than the residue domain can tell apart");
