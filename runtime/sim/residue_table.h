@@ -25,3 +25,4 @@ uint64_t residue_to_bits(SimResidues *s, uint8_t type, Residue r);
 bool     residue_is_handle(const SimResidues *s, uint8_t type, uint64_t bits);
 uint64_t literal_bits(uint8_t type, double v);                        /* the number itself, rounded to the format */
 SimFlow  residue_step(void *arg, SimWarp *w, const PtxInst *inst, uint32_t mask);
+SimFlow  residue_mma(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t mask);

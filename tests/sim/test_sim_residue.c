@@ -54,6 +54,8 @@ static const Case cases[] = {
     {"relu of a product", MATMUL(" %y = relu(add(matmul(%a, %b), %c))\n"), NULL, MATMUL(" %y = add(matmul(%a, %b), %c)\n"),
      {"max.NaN.f32", "min.NaN.f32"}},
     {"clamp", GATE("relu6"), NULL, GATE("relu")},
+    {"small product in bf16", "graph g {\n input %x : bf16[4, 128]\n param %w : bf16[16, 128]\n %y = matmul(%x, %w, trans_b=1)\n return %y }", "smallm",
+     "graph g {\n input %x : bf16[4, 128]\n param %w : bf16[16, 128]\n %y = matmul(%x, mul(%w, 2), trans_b=1)\n return %y }"},
     {"rope", "graph g {\n input %x : f32[2, 5, 16]\n input %c : f32[5, 16]\n input %s : f32[5, 16]\n %y = rope(%x, %c, %s)\n return %y }", NULL,
      "graph g {\n input %x : f32[2, 5, 16]\n input %c : f32[5, 16]\n input %s : f32[5, 16]\n %y = rope(%x, %s, %c)\n return %y }"},
 };
@@ -105,17 +107,33 @@ static void edited_kernels_are_not(void **state)
     }
 }
 
+/* A comparison that never went the other way is counted as such. */
+static void decisions_are_counted(void **state)
+{
+    (void)state;
+    LiftResult r;
+    assert_true(lift_graph("graph g {\n input %x : f32[64]\n %y = relu(%x)\n return %y }", NULL, 1, &r));
+    assert_int_equal(r.one_sided, 0);
+    LiftOptions o = {.compiled = "graph g {\n input %x : f32[64]\n %y = minimum(%x, 1000)\n return %y }"};
+    assert_true(lift_graph("graph g {\n input %x : f32[64]\n %y = neg(neg(%x))\n return %y }", &o, 1, &r));
+    assert_true(r.different == 0 && r.equal == 64 && r.one_sided == 1);
+}
+
 /* ---- CUDA C, through NVRTC ---------------------------------------------------------------------------------------------------- */
-typedef struct { const char *file, *graph; uint32_t grid[3], block[3]; const char *wrong[8]; } CudaCase;
+typedef struct { const char *file, *graph; uint32_t grid[3], block[3]; const char *wrong[8], *with; } CudaCase;
 static const CudaCase cuda[] = {
     {"rms_norm", "graph g {\n input %x : f32[3, 70]\n input %r : f32[3, 70]\n input %g : f32[3, 70]\n param %w : f32[70]\n %h = add(%x, %r)\n"
      " %y = mul(rms_norm(%h, %w), sigmoid(%g))\n return %h, %y }", {3, 1, 1}, {64, 1, 1},
-     {"DROPPED_TERM", "MISSING_BARRIER", "WRONG_EPSILON", "LINE", "SWAPPED"}},
-    {"softmax", "graph g {\n input %x : f32[4, 100]\n %y = softmax(%x)\n return %y }", {4, 1, 1}, {32, 1, 1}, {"DROPPED_TERM", "SWAPPED", "LINE"}},
+     {"DROPPED_TERM", "MISSING_BARRIER", "WRONG_EPSILON", "LINE", "SWAPPED"}, NULL},
+    {"softmax", "graph g {\n input %x : f32[4, 100]\n %y = softmax(%x)\n return %y }", {4, 1, 1}, {32, 1, 1}, {"DROPPED_TERM", "SWAPPED", "LINE"}, NULL},
     {"matmul", "graph g {\n input %a : f32[24, 33]\n input %b : f32[33, 20]\n param %c : f32[20]\n %y = relu(add(matmul(%a, %b), %c))\n return %y }",
-     {3, 3, 1}, {8, 8, 1}, {"DROPPED_TERM", "MISSING_BARRIER", "SWAPPED", "DROPPED_BIAS", "DROPPED_RELU"}},
+     {3, 3, 1}, {8, 8, 1}, {"DROPPED_TERM", "MISSING_BARRIER", "SWAPPED", "DROPPED_BIAS", "DROPPED_RELU"}, NULL},
     {"gelu_sum", "graph g {\n input %x : bf16[3, 90]\n %g = gelu(cast(%x, dtype=f32))\n %y = log(reduce_sum(mul(%g, %g), axes=[1]))\n return %y }",
-     {3, 1, 1}, {32, 1, 1}, {"APPROXIMATED", "DROPPED_TERM"}},
+     {3, 1, 1}, {32, 1, 1}, {"APPROXIMATED", "DROPPED_TERM"}, NULL},
+    {"tensor_core", "graph g {\n input %a : bf16[32, 48]\n input %b : bf16[16, 48]\n %y = matmul(cast(%a, dtype=f32), cast(%b, dtype=f32), trans_b=1)\n return %y }",
+     {2, 2, 1}, {32, 1, 1}, {"DROPPED_TERM", "SWAPPED"}, NULL},
+    {"tensor_core", "graph g {\n input %a : f32[32, 48]\n input %b : f32[16, 48]\n %y = matmul(%a, %b, trans_b=1)\n return %y }",
+     {2, 2, 1}, {32, 1, 1}, {"DROPPED_TERM"}, "#define SPLIT\n"},
 };
 
 static char *text_of(Arena *a, const char *path)
@@ -140,10 +158,10 @@ static void cuda_kernels_are_their_graphs(void **state)
         LiftCuda k = {.source = text_of(a, arena_printf(a, "tests/sim/residue/%s.cu", c->file))};
         memcpy(k.grid, c->grid, sizeof k.grid);
         memcpy(k.block, c->block, sizeof k.block);
-        const char *lift = text_of(a, "runtime/sim/lift.cuh");
+        const char *with = c->with ? c->with : "", *lift = arena_printf(a, "%s%s", text_of(a, "runtime/sim/lift.cuh"), with);
         LiftResult r;
         for (uint32_t lifted = strcmp(c->file, "gelu_sum") == 0; lifted < 2; lifted++) {      /* expf is seen through, erff is not */
-            k.defines = lifted ? lift : NULL;
+            k.defines = lifted ? lift : with;
             for (uint64_t seed = 1; seed <= 2; seed++) {
                 assert_true(lift_cuda(c->graph, &k, seed, &r));
                 must_be_equal(arena_printf(a, "%s.cu%s", c->file, lifted ? ", lifted" : ""), &r);
@@ -167,7 +185,7 @@ static void cuda_kernels_are_their_graphs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compiled_kernels_are_their_graphs), cmocka_unit_test(other_graphs_are_not), cmocka_unit_test(edited_kernels_are_not),
+        cmocka_unit_test(compiled_kernels_are_their_graphs), cmocka_unit_test(other_graphs_are_not), cmocka_unit_test(edited_kernels_are_not), cmocka_unit_test(decisions_are_counted),
         cmocka_unit_test(cuda_kernels_are_their_graphs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
