@@ -37,10 +37,13 @@ static bool resolve_device(Job *j, Machine *m)
 {
     const Options *o = &j->cli->o;
     const char *spec = o->device ? o->device : "auto";
-    if (!strcmp(spec, "sim"))
-        return diag_error(j->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE,
-                          "use --device cpu, or cuda where there is a GPU",
-                          "the simulator is not part of this version");
+    if (!strcmp(spec, "sim")) { /* code for the H200, which the simulator runs here */
+        if (!machine_cuda(j->cx, "sm_90a", m) ||
+            !tune_device_named(j->cx, m->name, m->arch, &j->device))
+            return false;
+        j->device.spec = "sim";
+        return true;
+    }
     if (!strncmp(spec, "x86", 3))
         return named_host(j, spec, m);
     if (!strncmp(spec, "sm_", 3))
@@ -104,6 +107,11 @@ static bool fill_passes(Job *j, PassOptions *p)
     return true;
 }
 
+static bool is_sim(const Job *j)
+{
+    return j->device.spec && !strcmp(j->device.spec, "sim");
+}
+
 static bool fill_options(Job *j, const Machine *m)
 {
     const Options *o = &j->cli->o;
@@ -112,7 +120,7 @@ static bool fill_options(Job *j, const Machine *m)
         .machine = *m,
         .fuse = !o->no_fuse,
         .use_library = m->target == TARGET_CUDA && m->has_library && !o->no_library,
-        .emitter = (Emitter)o->emitter,
+        .emitter = is_sim(j) ? EMITTER_LLVM : (Emitter)o->emitter,
         .dump_dir = o->dump_dir,
         .keep_source = o->emit.n > 0,
         .portable = true,

@@ -39,7 +39,7 @@ typedef struct ExecutorOps {
     void *(*stage)(ExecDevice *v, uint32_t slot, size_t bytes, void *stream, Diags *d);
 } ExecutorOps;
 
-extern const ExecutorOps executor_cpu, executor_cuda;
+extern const ExecutorOps executor_cpu, executor_cuda, executor_sim;
 
 /* ---- CUDA, loaded at run time (cuda/driver.c) ------------------------------------------------------------------------ */
 typedef struct CudaDevice {

@@ -17,7 +17,7 @@ static bool has_target(const Package *p, PlanTarget t)
     return false;
 }
 
-typedef struct { const char *device; int ordinal; bool any; PlanTarget target; } Choice;
+typedef struct { const char *device; int ordinal; bool any, sim; PlanTarget target; } Choice;
 
 static pawl_status parse_device(const char *text, Choice *c)
 {
@@ -29,17 +29,21 @@ static pawl_status parse_device(const char *text, Choice *c)
         c->target = TARGET_CPU;
         return PAWL_OK;
     }
+    if (strcmp(text, "sim") == 0) {                                    /* runs the code that was made for cuda */
+        c->sim = true;
+        return PAWL_OK;
+    }
     if (strncmp(text, "cuda:", 5) == 0 && str_to_i64(text + 5, &ordinal) && ordinal >= 0 && ordinal < 1024) {
         c->ordinal = (int)ordinal;
         return PAWL_OK;
     }
-    return api_error(PAWL_ERROR_INVALID, "\"%s\" is no device: expected auto, cpu, cuda or cuda:N", text);
+    return api_error(PAWL_ERROR_INVALID, "\"%s\" is no device: expected auto, cpu, cuda, cuda:N or sim", text);
 }
 
 static pawl_status choose_device(const Package *p, Choice *c)
 {
     bool cpu = has_target(p, TARGET_CPU), cuda = has_target(p, TARGET_CUDA);
-    const CudaDevice *g = cuda && c->target == TARGET_CUDA ? cuda_device(c->ordinal) : NULL;
+    const CudaDevice *g = cuda && c->target == TARGET_CUDA && !c->sim ? cuda_device(c->ordinal) : NULL;
     if (c->any) {
         c->target = g && g->available ? TARGET_CUDA : TARGET_CPU;
         if (c->target == TARGET_CPU && !cpu)
@@ -75,7 +79,7 @@ static pawl_session *session_build(pawl_package *p, const Choice *c, const pawl_
     pawl_session *s = arena_new_of(cx->arena, pawl_session);
     const Plan *plan = p->shape_plan;
     *s = (pawl_session){.package = p, .cx = cx, .target = c->target};
-    s->ops = c->target == TARGET_CUDA ? &executor_cuda : &executor_cpu;
+    s->ops = c->sim ? &executor_sim : c->target == TARGET_CUDA ? &executor_cuda : &executor_cpu;
     s->executors = arena_new_array(cx->arena, Executor *, p->package->n_plans);
     for (uint32_t i = 0; i < plan->n_inputs; i++)
         s->key_len += plan->buffers.data[i].rank;

@@ -45,29 +45,38 @@ static bool check_shape(const PtxFunction *f, const SimLaunch *l, const uint32_t
     return true;
 }
 
-static bool lay_out_shared(SimMachine *m, Diags *d)
+/* Offsets of the shared variables that the kernel uses, those of open size behind the others; returns the end of the others. */
+static uint64_t place_shared(const PtxModule *p, const PtxFunction *f, uint32_t *offsets)
 {
-    const PtxModule *p = m->module;
-    uint64_t at = 0, limit = m->launch->shared_limit ? m->launch->shared_limit : SIM_SHARED_LIMIT;
-    m->shared_at = arena_new_array(m->arena, uint32_t, p->shared.n + 1);
-    for (int dynamic = 0; dynamic < 2; dynamic++) {
-        uint64_t start = at;
+    uint64_t at = 0, fixed = 0;
+    for (int open = 0; open < 2; open++) {
+        fixed = at;
         for (uint32_t i = 0; i < p->shared.n; i++) {
             const PtxVar *v = p->shared.data[i];
-            if (!map_has(m->entry->shared, (uint64_t)(uintptr_t)v) || (v->bytes == 0) != dynamic)
+            if (!map_has(f->shared, (uint64_t)(uintptr_t)v) || (v->bytes == 0) != open)
                 continue;
-            uint64_t from = ((dynamic ? start : at) + v->align - 1) / v->align * v->align;
-            m->shared_at[i] = (uint32_t)from;
+            uint64_t from = ((open ? fixed : at) + v->align - 1) / v->align * v->align;
+            if (offsets)
+                offsets[i] = (uint32_t)from;
             at = from + v->bytes > at ? from + v->bytes : at;
         }
-        if (!dynamic)
-            m->static_shared = (uint32_t)at;
     }
-    at += m->launch->dynamic_shared;
-    m->shared_bytes = (uint32_t)at;
-    if (at > limit)
+    return at;
+}
+
+uint32_t sim_static_shared(const PtxModule *module, const PtxFunction *f) { return (uint32_t)place_shared(module, f, NULL); }
+
+static bool lay_out_shared(SimMachine *m, Diags *d)
+{
+    uint64_t limit = m->launch->shared_limit ? m->launch->shared_limit : SIM_SHARED_LIMIT;
+    m->shared_at = arena_new_array(m->arena, uint32_t, m->module->shared.n + 1);
+    uint64_t all = place_shared(m->module, m->entry, m->shared_at);
+    m->static_shared = (uint32_t)all;
+    all += m->launch->dynamic_shared;
+    m->shared_bytes = (uint32_t)all;
+    if (all > limit)
         return diag_error(d, PAWL_EXIT_CHECK_FAILED, m->entry->loc, NULL, "%s needs %llu bytes of shared memory (%u of them dynamic), a CTA has %llu",
-                          m->entry->name, (unsigned long long)at, m->launch->dynamic_shared, (unsigned long long)limit);
+                          m->entry->name, (unsigned long long)all, m->launch->dynamic_shared, (unsigned long long)limit);
     return true;
 }
 

@@ -87,5 +87,6 @@ typedef struct {
 /* Runs one launch to its end, or to the first fault after which nothing sensible follows. False: diagnosed (a bad launch; what
  * kernels do wrong is in out->faults, which sim_fault_diagnose turns into diagnostics). The result lives in `a`. */
 bool sim_run(SimMemory *m, const PtxModule *module, const SimLaunch *launch, Arena *a, Diags *d, SimResult *out);
+uint32_t sim_static_shared(const PtxModule *module, const PtxFunction *entry);          /* bytes that a kernel declares itself */
 void sim_fault_diagnose(const PtxModule *module, const SimFault *f, Diags *d);     /* with PTX line and CUDA line; PAWL_EXIT_CHECK_FAILED */
 const char *sim_fault_name(SimFaultKind k);

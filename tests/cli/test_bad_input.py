@@ -163,7 +163,6 @@ case("negative dims", ["explain", "{t}/norm.yaml", "-w", "B=-1,S=1", "-d", "cpu"
 case("unknown device", ["explain", "{t}/norm.yaml", "-d", "gpu"], INVALID, "gpu")
 case("unknown GPU architecture", ["explain", "{t}/norm.yaml", "-d", "sm_12345"], INVALID, "sm_12345", "sm_90a")
 case("unknown CPU architecture", ["explain", "{t}/norm.yaml", "-d", "x86-64-v9"], INVALID, "x86-64-v9", "x86-64-v3")
-case("simulator", ["run", "{t}/norm.yaml", "-d", "sim"], UNSUPPORTED, "simulator")
 case("device that is not here", ["run", "{t}/norm.yaml", "-d", "sm_90a"], DEVICE, "sm_90a is not a device of this machine")
 case("driver that is not here", ["run", "{t}/norm.yaml", "-d", "cuda"], DEVICE, "libcuda", without_driver=True)
 case("package for another device", ["run", "good.pawl", "-d", "cuda"], UNSUPPORTED, "compiled for cpu only")
