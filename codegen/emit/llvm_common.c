@@ -1,4 +1,5 @@
-/* codegen/emit/llvm_common.c — from kernel IR to LLVM IR: types, indices, memory, control flow. Ops are in llvm_ops.c. */
+/* codegen/emit/llvm_common.c — from kernel IR to LLVM IR: types, indices, control flow. Ops are in llvm_ops.c, loads and stores
+ * in llvm_memory.c. */
 #include "codegen/emit/llvm_common.h"
 
 #include <llvm-c/DebugInfo.h>
@@ -8,11 +9,11 @@
 
 /* ---- types and small builders ------------------------------------------------------------------------------------------ */
 
-LLVMTypeRef ll_int(Lower *L, uint32_t bits) { return LLVMIntTypeInContext(L->c, bits); }
+LLVMTypeRef ll_int(Llvm *L, uint32_t bits) { return LLVMIntTypeInContext(L->c, bits); }
 
 LLVMTypeRef ll_lanes(LLVMTypeRef scalar, uint32_t lanes) { return lanes > 1 ? LLVMVectorType(scalar, lanes) : scalar; }
 
-static LLVMTypeRef scalar_type(Lower *L, DType t, bool memory)
+static LLVMTypeRef scalar_type(Llvm *L, DType t, bool memory)
 {
     switch (t) {
     case DT_F64:  return LLVMDoubleTypeInContext(L->c);
@@ -29,8 +30,8 @@ static LLVMTypeRef scalar_type(Lower *L, DType t, bool memory)
     pawl_assert(false, "no LLVM type for element type %d", (int)t);
 }
 
-LLVMTypeRef ll_value_type(Lower *L, DType t, uint32_t lanes) { return ll_lanes(scalar_type(L, t, false), lanes); }
-LLVMTypeRef ll_memory_type(Lower *L, DType t) { return scalar_type(L, t, true); }
+LLVMTypeRef ll_value_type(Llvm *L, DType t, uint32_t lanes) { return ll_lanes(scalar_type(L, t, false), lanes); }
+LLVMTypeRef ll_memory_type(Llvm *L, DType t) { return scalar_type(L, t, true); }
 
 static bool is_vector(LLVMTypeRef t) { return LLVMGetTypeKind(t) == LLVMVectorTypeKind; }
 
@@ -48,7 +49,7 @@ static LLVMValueRef const_splat(LLVMValueRef v, uint32_t lanes)
     return LLVMConstVector(all, lanes);
 }
 
-LLVMValueRef ll_iconst(Lower *L, LLVMTypeRef t, int64_t v)
+LLVMValueRef ll_iconst(Llvm *L, LLVMTypeRef t, int64_t v)
 {
     (void)L;
     if (is_vector(t))
@@ -56,7 +57,7 @@ LLVMValueRef ll_iconst(Lower *L, LLVMTypeRef t, int64_t v)
     return LLVMConstInt(t, (unsigned long long)v, true);
 }
 
-LLVMValueRef ll_fconst(Lower *L, LLVMTypeRef t, double v)
+LLVMValueRef ll_fconst(Llvm *L, LLVMTypeRef t, double v)
 {
     (void)L;
     if (is_vector(t))
@@ -64,12 +65,12 @@ LLVMValueRef ll_fconst(Lower *L, LLVMTypeRef t, double v)
     return LLVMConstReal(t, v);
 }
 
-static LLVMValueRef insert(Lower *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane)
+static LLVMValueRef insert(Llvm *L, LLVMValueRef v, LLVMValueRef x, uint32_t lane)
 {
     return LLVMBuildInsertElement(L->b, v, x, LLVMConstInt(ll_int(L, 32), lane, false), "");
 }
 
-static LLVMValueRef shuffle(Lower *L, LLVMValueRef a, LLVMValueRef b, const uint32_t *lanes, uint32_t n)
+static LLVMValueRef shuffle(Llvm *L, LLVMValueRef a, LLVMValueRef b, const uint32_t *lanes, uint32_t n)
 {
     LLVMValueRef mask[64];
     for (uint32_t i = 0; i < n; i++)
@@ -77,7 +78,7 @@ static LLVMValueRef shuffle(Lower *L, LLVMValueRef a, LLVMValueRef b, const uint
     return LLVMBuildShuffleVector(L->b, a, b, LLVMConstVector(mask, n), "");
 }
 
-LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes)
+LLVMValueRef ll_splat(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     uint32_t zero[64] = {0};
     if (lanes <= 1)
@@ -88,12 +89,12 @@ LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes)
     return shuffle(L, insert(L, poison, v, 0), poison, zero, lanes);
 }
 
-LLVMValueRef ll_extract(Lower *L, LLVMValueRef v, uint32_t lane, uint32_t lanes)
+LLVMValueRef ll_extract(Llvm *L, LLVMValueRef v, uint32_t lane, uint32_t lanes)
 {
     return lanes > 1 ? LLVMBuildExtractElement(L->b, v, LLVMConstInt(ll_int(L, 32), lane, false), "") : v;
 }
 
-LLVMValueRef ll_part(Lower *L, LLVMValueRef v, uint32_t first, uint32_t n)
+LLVMValueRef ll_part(Llvm *L, LLVMValueRef v, uint32_t first, uint32_t n)
 {
     uint32_t at[64], width = width_of(v);
     if (n == width && first == 0)
@@ -105,7 +106,7 @@ LLVMValueRef ll_part(Lower *L, LLVMValueRef v, uint32_t first, uint32_t n)
     return shuffle(L, v, LLVMGetPoison(LLVMTypeOf(v)), at, n);
 }
 
-LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n)
+LLVMValueRef ll_join(Llvm *L, LLVMValueRef *parts, uint32_t n)
 {
     LLVMValueRef half[32];
     if (n == 1)
@@ -125,7 +126,7 @@ LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n)
     return ll_join(L, half, n / 2);
 }
 
-LLVMValueRef ll_call(Lower *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n)
+LLVMValueRef ll_call(Llvm *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n)
 {
     unsigned id = LLVMLookupIntrinsicID(intrinsic, strlen(intrinsic));
     pawl_assert(id, "LLVM has no intrinsic %s", intrinsic);
@@ -133,19 +134,19 @@ LLVMValueRef ll_call(Lower *L, const char *intrinsic, LLVMTypeRef *overload, uin
     return LLVMBuildCall2(L->b, LLVMGlobalGetValueType(fn), fn, args, n, "");
 }
 
-LLVMValueRef ll_call_unary(Lower *L, const char *intrinsic, LLVMValueRef a)
+LLVMValueRef ll_call_unary(Llvm *L, const char *intrinsic, LLVMValueRef a)
 {
     LLVMTypeRef t = LLVMTypeOf(a);
     return ll_call(L, intrinsic, &t, 1, &a, 1);
 }
 
-static void add_fn_attr(Lower *L, LLVMValueRef fn, const char *name, uint64_t value)
+static void add_fn_attr(Llvm *L, LLVMValueRef fn, const char *name, uint64_t value)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(L->c, kind, value));
 }
 
-LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type)
+LLVMValueRef ll_extern(Llvm *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type)
 {
     *fn_type = LLVMFunctionType(ret, params, n, false);
     LLVMValueRef fn = LLVMGetNamedFunction(L->m, name);
@@ -160,7 +161,7 @@ LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef 
     return fn;
 }
 
-LLVMValueRef ll_float(Lower *L, LLVMValueRef v)
+LLVMValueRef ll_float(Llvm *L, LLVMValueRef v)
 {
     (void)L;
     if (LLVMIsAInstruction(v) && LLVMCanValueUseFastMathFlags(v))
@@ -168,33 +169,33 @@ LLVMValueRef ll_float(Lower *L, LLVMValueRef v)
     return v;
 }
 
-LLVMBasicBlockRef ll_block(Lower *L, const char *name) { return LLVMAppendBasicBlockInContext(L->c, L->fn, name); }
+LLVMBasicBlockRef ll_block(Llvm *L, const char *name) { return LLVMAppendBasicBlockInContext(L->c, L->fn, name); }
 
-static void enter(Lower *L, LLVMBasicBlockRef block) { LLVMPositionBuilderAtEnd(L->b, block); }
+void ll_enter(Llvm *L, LLVMBasicBlockRef block) { LLVMPositionBuilderAtEnd(L->b, block); }
 
 /* ---- indices ------------------------------------------------------------------------------------------------------------ */
 
-uint32_t ll_scope(const Lower *L) { return L->journal.n; }
+uint32_t ll_scope(const Llvm *L) { return L->journal.n; }
 
-void ll_scope_end(Lower *L, uint32_t scope)
+void ll_scope_end(Llvm *L, uint32_t scope)
 {
     while (L->journal.n > scope)
         map_remove(L->dims, vec_pop(&L->journal));
 }
 
-static void remember(Lower *L, Dim d, LLVMValueRef v)
+static void remember(Llvm *L, Dim d, LLVMValueRef v)
 {
     if (map_set_ptr(L->dims, d, v))
         vec_push(L->arena, &L->journal, (uint64_t)(uintptr_t)d);
 }
 
-void ll_bind(Lower *L, Dim sym, LLVMValueRef v)
+void ll_bind(Llvm *L, Dim sym, LLVMValueRef v)
 {
     if (!dim_is_const(sym))
         remember(L, sym, v);
 }
 
-static LLVMValueRef dim_sum(Lower *L, Dim d)
+static LLVMValueRef dim_sum(Llvm *L, Dim d)
 {
     LLVMValueRef sum = NULL;
     for (uint32_t i = 0; i < d->n_terms; i++) {
@@ -212,7 +213,7 @@ static LLVMValueRef dim_sum(Lower *L, Dim d)
 }
 
 /* Rounds towards minus infinity; the divisor is positive. */
-static LLVMValueRef dim_divmod(Lower *L, Dim d)
+static LLVMValueRef dim_divmod(Llvm *L, Dim d)
 {
     LLVMValueRef a = ll_dim(L, d->a), b = ll_dim(L, d->b), zero = ll_iconst(L, L->index, 0);
     if (d->a->lo >= 0)
@@ -225,7 +226,7 @@ static LLVMValueRef dim_divmod(Lower *L, Dim d)
     return LLVMBuildNSWSub(L->b, q, LLVMBuildZExt(L->b, below, L->index, ""), "");
 }
 
-LLVMValueRef ll_dim(Lower *L, Dim d)
+LLVMValueRef ll_dim(Llvm *L, Dim d)
 {
     if (dim_is_const(d))
         return ll_iconst(L, L->index, d->value);
@@ -248,7 +249,7 @@ LLVMValueRef ll_dim(Lower *L, Dim d)
     return v;
 }
 
-static Dim dim_at_lane(Lower *L, Dim d, uint32_t lane, uint32_t lanes)
+Dim ll_dim_at_lane(Llvm *L, Dim d, uint32_t lane, uint32_t lanes)
 {
     DimPool *p = L->k->cx->dims;
     return lanes > 1 ? dim_subst(p, d, &(DimSubst){kernel_lane(p, lanes), dim_const(p, lane)}, 1) : d;
@@ -263,7 +264,7 @@ static LLVMValueRef iota(LLVMTypeRef t, uint32_t lanes)
 }
 
 /* A dim that uses the lane symbol, as a vector. */
-static LLVMValueRef dim_vector(Lower *L, Dim d, uint32_t lanes)
+static LLVMValueRef dim_vector(Llvm *L, Dim d, uint32_t lanes)
 {
     Access x = k_access(L->k, d, lanes, DT_I8, 1);
     if (x.kind == ACCESS_UNIFORM)
@@ -274,12 +275,12 @@ static LLVMValueRef dim_vector(Lower *L, Dim d, uint32_t lanes)
     }
     LLVMValueRef v[16];
     for (uint32_t i = 0; i < lanes; i++)
-        v[i] = ll_dim(L, dim_at_lane(L, d, i, lanes));
+        v[i] = ll_dim(L, ll_dim_at_lane(L, d, i, lanes));
     return ll_join(L, v, lanes);
 }
 
 /* base + lane < bound as lane < clamp(bound - base, 0, lanes): one narrow vector compare. */
-static LLVMValueRef test_contiguous(Lower *L, Dim base, Dim bound, uint32_t lanes)
+static LLVMValueRef test_contiguous(Llvm *L, Dim base, Dim bound, uint32_t lanes)
 {
     LLVMValueRef left = LLVMBuildSub(L->b, ll_dim(L, bound), ll_dim(L, base), "");
     LLVMValueRef zero = ll_iconst(L, L->index, 0), all = ll_iconst(L, L->index, lanes);
@@ -289,7 +290,7 @@ static LLVMValueRef test_contiguous(Lower *L, Dim base, Dim bound, uint32_t lane
     return LLVMBuildICmp(L->b, LLVMIntULT, iota(ll_int(L, 32), lanes), ll_splat(L, left, lanes), "");
 }
 
-static LLVMValueRef lower_test(Lower *L, const KInst *n)
+static LLVMValueRef lower_test(Llvm *L, const KInst *n)
 {
     uint32_t lanes = n->type.lanes;
     if (lanes == 1)
@@ -302,236 +303,9 @@ static LLVMValueRef lower_test(Lower *L, const KInst *n)
     return LLVMBuildICmp(L->b, LLVMIntSLT, dim_vector(L, n->index, lanes), dim_vector(L, n->bound, lanes), "");
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------- */
+/* ---- lanes and threads -------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    LLVMValueRef pointer;
-    DType dtype;
-    uint32_t buffer, lanes;
-    bool shared, stream;
-    Dim index;
-    Access access;
-} Place;
-
-static Place place_of(Lower *L, const KInst *n, uint32_t lanes)
-{
-    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE;
-    Place p = {.buffer = n->buffer, .shared = shared, .stream = n->stream, .lanes = lanes, .index = n->index};
-    p.dtype = shared ? L->k->shared.data[n->buffer].dtype : L->k->buffers.data[n->buffer].dtype;
-    p.pointer = shared ? L->shared[n->buffer] : L->buffer[n->buffer];
-    uint32_t align = shared ? 16 : L->k->buffers.data[n->buffer].align;
-    p.access = k_access(L->k, n->index, lanes, p.dtype, align < dtype_bytes(p.dtype) ? dtype_bytes(p.dtype) : align);
-    return p;
-}
-
-static LLVMValueRef address(Lower *L, const Place *p, Dim index)
-{
-    LLVMValueRef i = ll_dim(L, index);
-    return LLVMBuildInBoundsGEP2(L->b, ll_memory_type(L, p->dtype), p->pointer, &i, 1, "");
-}
-
-static LLVMValueRef annotate(Lower *L, const Place *p, LLVMValueRef access, uint32_t align, uint32_t bytes)
-{
-    LLVMSetAlignment(access, align);
-    if (!p->shared)
-        L->target->annotate(L, access, p->buffer, p->stream, align, bytes);
-    return access;
-}
-
-/* How a contiguous vector is cut into single accesses: elements each moves, and the type it moves them in. */
-typedef struct { uint32_t parts, elements; LLVMTypeRef type; } Cut;
-
-static Cut cut_of(Lower *L, const Place *p)
-{
-    uint32_t size = dtype_bytes(p->dtype), bytes = p->lanes * size;
-    uint32_t limit = L->target->max_access;
-    if (limit && p->access.align < limit)
-        limit = p->access.align;
-    uint32_t part = limit && limit < bytes ? limit : bytes;
-    LLVMTypeRef t = ll_lanes(ll_memory_type(L, p->dtype), part / size);
-    if (limit && size < 4 && part >= 4)
-        t = ll_lanes(ll_int(L, 32), part / 4);
-    return (Cut){bytes / part, part / size, t};
-}
-
-static LLVMValueRef part_address(Lower *L, const Place *p, LLVMValueRef base, const Cut *cut, uint32_t i)
-{
-    LLVMValueRef at = LLVMConstInt(ll_int(L, 64), (uint64_t)i * cut->elements, false);
-    return i ? LLVMBuildInBoundsGEP2(L->b, ll_memory_type(L, p->dtype), base, &at, 1, "") : base;
-}
-
-static LLVMValueRef load_contiguous(Lower *L, const Place *p)
-{
-    Cut cut = cut_of(L, p);
-    LLVMValueRef base = address(L, p, p->access.base), parts[16];
-    uint32_t bytes = cut.elements * dtype_bytes(p->dtype);
-    for (uint32_t i = 0; i < cut.parts; i++) {
-        LLVMValueRef v = LLVMBuildLoad2(L->b, cut.type, part_address(L, p, base, &cut, i), "");
-        annotate(L, p, v, i && bytes < p->access.align ? bytes : p->access.align, bytes);
-        parts[i] = LLVMBuildBitCast(L->b, v, ll_lanes(ll_memory_type(L, p->dtype), cut.elements), "");
-    }
-    return ll_join(L, parts, cut.parts);
-}
-
-static void store_contiguous(Lower *L, const Place *p, LLVMValueRef value)
-{
-    Cut cut = cut_of(L, p);
-    LLVMValueRef base = address(L, p, p->access.base);
-    uint32_t bytes = cut.elements * dtype_bytes(p->dtype);
-    for (uint32_t i = 0; i < cut.parts; i++) {
-        LLVMValueRef v = LLVMBuildBitCast(L->b, ll_part(L, value, i * cut.elements, cut.elements), cut.type, "");
-        LLVMValueRef st = LLVMBuildStore(L->b, v, part_address(L, p, base, &cut, i));
-        annotate(L, p, st, i && bytes < p->access.align ? bytes : p->access.align, bytes);
-    }
-}
-
-static LLVMValueRef load_scalar(Lower *L, const Place *p, Dim index, uint32_t align)
-{
-    LLVMValueRef v = LLVMBuildLoad2(L->b, ll_memory_type(L, p->dtype), address(L, p, index), "");
-    return annotate(L, p, v, align, dtype_bytes(p->dtype));
-}
-
-static LLVMValueRef load_memory(Lower *L, const Place *p)
-{
-    LLVMValueRef v[16];
-    if (p->access.kind == ACCESS_UNIFORM)
-        return ll_splat(L, load_scalar(L, p, p->access.base, p->access.align), p->lanes);
-    if (p->access.kind == ACCESS_CONTIGUOUS)
-        return load_contiguous(L, p);
-    for (uint32_t i = 0; i < p->lanes; i++)
-        v[i] = load_scalar(L, p, dim_at_lane(L, p->index, i, p->lanes), dtype_bytes(p->dtype));
-    return ll_join(L, v, p->lanes);
-}
-
-static void store_scalar(Lower *L, const Place *p, Dim index, LLVMValueRef v)
-{
-    annotate(L, p, LLVMBuildStore(L->b, v, address(L, p, index)), dtype_bytes(p->dtype), dtype_bytes(p->dtype));
-}
-
-static void store_memory(Lower *L, const Place *p, LLVMValueRef value)
-{
-    if (p->lanes > 1 && p->access.kind == ACCESS_CONTIGUOUS) {
-        store_contiguous(L, p, value);
-        return;
-    }
-    for (uint32_t i = 0; i < p->lanes; i++)
-        store_scalar(L, p, dim_at_lane(L, p->index, i, p->lanes), ll_extract(L, value, i, p->lanes));
-}
-
-static LLVMValueRef pointer_vector(Lower *L, const Place *p)
-{
-    LLVMValueRef v[16];
-    for (uint32_t i = 0; i < p->lanes; i++)
-        v[i] = address(L, p, dim_at_lane(L, p->index, i, p->lanes));
-    return ll_join(L, v, p->lanes);
-}
-
-/* Lanes masked one by one. */
-static LLVMValueRef load_lanes(Lower *L, const Place *p, LLVMValueRef mask, LLVMValueRef fill)
-{
-    bool contiguous = p->access.kind == ACCESS_CONTIGUOUS;
-    LLVMValueRef ptr = contiguous ? address(L, p, p->access.base) : pointer_vector(L, p);
-    uint32_t align = contiguous ? p->access.align : dtype_bytes(p->dtype);
-    LLVMValueRef args[4] = {ptr, LLVMConstInt(ll_int(L, 32), align, false), mask, fill};
-    LLVMTypeRef types[2] = {LLVMTypeOf(fill), LLVMTypeOf(ptr)};
-    return ll_call(L, contiguous ? "llvm.masked.load" : "llvm.masked.gather", types, 2, args, 4);
-}
-
-static void store_lanes(Lower *L, const Place *p, LLVMValueRef value, LLVMValueRef mask)
-{
-    bool contiguous = p->access.kind == ACCESS_CONTIGUOUS;
-    LLVMValueRef ptr = contiguous ? address(L, p, p->access.base) : pointer_vector(L, p);
-    uint32_t align = contiguous ? p->access.align : dtype_bytes(p->dtype);
-    LLVMValueRef args[4] = {value, ptr, LLVMConstInt(ll_int(L, 32), align, false), mask};
-    LLVMTypeRef types[2] = {LLVMTypeOf(value), LLVMTypeOf(ptr)};
-    ll_call(L, contiguous ? "llvm.masked.store" : "llvm.masked.scatter", types, 2, args, 4);
-}
-
-static LLVMValueRef fill_bits(Lower *L, const KInst *n, DType t, uint32_t lanes)
-{
-    LLVMTypeRef mem = ll_lanes(ll_memory_type(L, t), lanes);
-    if (t == DT_F16 || t == DT_BF16)
-        return ll_iconst(L, mem, t == DT_F16 ? f64_to_f16(n->f) : f64_to_bf16(n->f));
-    return dtype_is_float(t) ? ll_fconst(L, mem, n->f) : ll_iconst(L, mem, n->i);
-}
-
-/* `mask` says of a contiguous access that lane l lies below a bound: whether all of them do, or NULL. */
-static LLVMValueRef all_lanes_in(Lower *L, const Place *p, const KInst *mask)
-{
-    uint32_t size = dtype_bytes(p->dtype);
-    if (!L->branch_on_whole || mask->kind != K_TEST || p->access.kind != ACCESS_CONTIGUOUS || p->access.align <= size)
-        return NULL;
-    Access x = k_access(L->k, mask->index, p->lanes, DT_I8, 1);
-    if (x.kind != ACCESS_CONTIGUOUS || dim_uses(mask->bound, kernel_lane(L->k->cx->dims, p->lanes)))
-        return NULL;
-    LLVMValueRef last = LLVMBuildNSWAdd(L->b, ll_dim(L, x.base), ll_iconst(L, L->index, (int64_t)p->lanes - 1), "");
-    return LLVMBuildICmp(L->b, LLVMIntSLT, last, ll_dim(L, mask->bound), "");
-}
-
-/* cond ? load : otherwise(), by branches; `otherwise` is the fill or the load lane by lane. */
-static LLVMValueRef load_if(Lower *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef fill)
-{
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), then = ll_block(L, "in"), some = lanes_mask ? ll_block(L, "some") : NULL,
-                      after = ll_block(L, "after");
-    uint32_t scope = ll_scope(L);
-    LLVMBuildCondBr(L->b, cond, then, some ? some : after);
-    enter(L, then);
-    LLVMValueRef v[2] = {load_memory(L, p), fill};
-    ll_scope_end(L, scope);
-    LLVMBuildBr(L->b, after);
-    if (some) {
-        enter(L, some);
-        v[1] = load_lanes(L, p, lanes_mask, fill);
-        ll_scope_end(L, scope);
-        LLVMBuildBr(L->b, after);
-    }
-    enter(L, after);
-    LLVMValueRef phi = LLVMBuildPhi(L->b, LLVMTypeOf(fill), "");
-    LLVMAddIncoming(phi, v, (LLVMBasicBlockRef[]){then, some ? some : from}, 2);
-    return phi;
-}
-
-static LLVMValueRef lower_load(Lower *L, const KInst *n)
-{
-    Place p = place_of(L, n, n->type.lanes);
-    const KInst *mask = n->n_args ? n->args[0] : NULL;
-    if (!mask)
-        return ll_from_memory(L, load_memory(L, &p), p.dtype, p.lanes);
-    LLVMValueRef m = L->value[mask->id], fill = fill_bits(L, n, p.dtype, p.lanes), v;
-    LLVMValueRef whole = mask->type.lanes > 1 ? all_lanes_in(L, &p, mask) : NULL;
-    if (mask->type.lanes == 1)
-        v = load_if(L, &p, m, NULL, fill);
-    else
-        v = whole ? load_if(L, &p, whole, m, fill) : load_lanes(L, &p, m, fill);
-    return ll_from_memory(L, v, p.dtype, p.lanes);
-}
-
-/* Sixteen bytes as they are: eight elements of two bytes. */
-static LLVMValueRef lower_load_raw(Lower *L, const KInst *n)
-{
-    Place p = place_of(L, n, 1);
-    LLVMTypeRef t = LLVMVectorType(ll_int(L, 32), 4);
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), after = NULL;
-    uint32_t scope = ll_scope(L);
-    if (n->n_args) {
-        LLVMBasicBlockRef then = ll_block(L, "in");
-        after = ll_block(L, "after");
-        LLVMBuildCondBr(L->b, L->value[n->args[0]->id], then, after);
-        enter(L, then);
-    }
-    LLVMValueRef v = annotate(L, &p, LLVMBuildLoad2(L->b, t, address(L, &p, n->index), ""), 16, 16);
-    if (!after)
-        return v;
-    LLVMBasicBlockRef loaded = LLVMGetInsertBlock(L->b);
-    ll_scope_end(L, scope);
-    LLVMBuildBr(L->b, after);
-    enter(L, after);
-    LLVMValueRef phi = LLVMBuildPhi(L->b, t, "");
-    LLVMAddIncoming(phi, (LLVMValueRef[]){v, LLVMConstNull(t)}, (LLVMBasicBlockRef[]){loaded, from}, 2);
-    return phi;
-}
-
-static LLVMValueRef lower_mma(Lower *L, const KInst *n)
+static LLVMValueRef lower_mma(Llvm *L, const KInst *n)
 {
     LLVMValueRef v[4];
     for (uint32_t i = 0; i < 4; i++)
@@ -539,50 +313,7 @@ static LLVMValueRef lower_mma(Lower *L, const KInst *n)
     return L->target->mma(L, (DType)n->i, v[0], v[1], v[2], v[3]);
 }
 
-static void store_if(Lower *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef v)
-{
-    LLVMBasicBlockRef then = ll_block(L, "in"), some = lanes_mask ? ll_block(L, "some") : NULL, after = ll_block(L, "after");
-    uint32_t scope = ll_scope(L);
-    LLVMBuildCondBr(L->b, cond, then, some ? some : after);
-    enter(L, then);
-    store_memory(L, p, v);
-    ll_scope_end(L, scope);
-    LLVMBuildBr(L->b, after);
-    if (some) {
-        enter(L, some);
-        store_lanes(L, p, v, lanes_mask);
-        ll_scope_end(L, scope);
-        LLVMBuildBr(L->b, after);
-    }
-    enter(L, after);
-}
-
-static void lower_store(Lower *L, const KInst *n)
-{
-    Place p = place_of(L, n, n->args[0]->type.lanes);
-    const KInst *mask = n->n_args > 1 ? n->args[1] : NULL;
-    LLVMValueRef v = ll_to_memory(L, L->value[n->args[0]->id], p.dtype, p.lanes);
-    LLVMValueRef whole = mask && mask->type.lanes > 1 ? all_lanes_in(L, &p, mask) : NULL;
-    if (!mask)
-        store_memory(L, &p, v);
-    else if (mask->type.lanes == 1)
-        store_if(L, &p, L->value[mask->id], NULL, v);
-    else if (whole)
-        store_if(L, &p, whole, L->value[mask->id], v);
-    else
-        store_lanes(L, &p, v, L->value[mask->id]);
-}
-
-static LLVMValueRef lower_atomic(Lower *L, const KInst *n)
-{
-    Place p = place_of(L, n, 1);
-    LLVMAtomicRMWBinOp op = dtype_is_float(p.dtype) ? LLVMAtomicRMWBinOpFAdd : LLVMAtomicRMWBinOpAdd;
-    return LLVMBuildAtomicRMW(L->b, op, address(L, &p, p.index), L->value[n->args[0]->id], LLVMAtomicOrderingMonotonic, false);
-}
-
-/* ---- lanes and threads -------------------------------------------------------------------------------------------------- */
-
-static LLVMValueRef lower_lane_reduce(Lower *L, const KInst *n)
+static LLVMValueRef lower_lane_reduce(Llvm *L, const KInst *n)
 {
     LLVMValueRef v = L->value[n->args[0]->id];
     for (uint32_t lanes = n->args[0]->type.lanes / 2; lanes; lanes /= 2) {
@@ -593,7 +324,7 @@ static LLVMValueRef lower_lane_reduce(Lower *L, const KInst *n)
 }
 
 /* Shuffles move 32 bits: wider values in halves, narrower ones extended. */
-static LLVMValueRef shuffle_value(Lower *L, LLVMValueRef v, DType t, uint32_t mask)
+static LLVMValueRef shuffle_value(Llvm *L, LLVMValueRef v, DType t, uint32_t mask)
 {
     LLVMTypeRef i32 = ll_int(L, 32), type = LLVMTypeOf(v);
     if (t == DT_F64 || t == DT_I64) {
@@ -608,7 +339,7 @@ static LLVMValueRef shuffle_value(Lower *L, LLVMValueRef v, DType t, uint32_t ma
     return LLVMBuildIntCast2(L->b, L->target->shuffle_xor(L, wide, mask), type, false, "");
 }
 
-static LLVMValueRef lower_shuffle(Lower *L, const KInst *n)
+static LLVMValueRef lower_shuffle(Llvm *L, const KInst *n)
 {
     LLVMValueRef parts[16], v = L->value[n->args[0]->id];
     for (uint32_t i = 0; i < n->type.lanes; i++)
@@ -618,9 +349,9 @@ static LLVMValueRef lower_shuffle(Lower *L, const KInst *n)
 
 /* ---- control flow ------------------------------------------------------------------------------------------------------- */
 
-static void lower_block(Lower *L, const KBlock *b);
+static void lower_block(Llvm *L, const KBlock *b);
 
-static void set_unroll(Lower *L, LLVMValueRef branch, int unroll)
+static void set_unroll(Llvm *L, LLVMValueRef branch, int unroll)
 {
     const char *what = unroll < 0 ? "llvm.loop.unroll.full" : unroll == 1 ? "llvm.loop.unroll.disable" : "llvm.loop.unroll.count";
     if (!unroll)
@@ -636,14 +367,14 @@ static void set_unroll(Lower *L, LLVMValueRef branch, int unroll)
     LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(L->c, "llvm.loop", 9), LLVMMetadataAsValue(L->c, id));
 }
 
-static void lower_loop(Lower *L, const KInst *n)
+static void lower_loop(Llvm *L, const KInst *n)
 {
     LLVMValueRef lo = ll_dim(L, n->index), hi = ll_dim(L, n->bound);
     LLVMBasicBlockRef from = LLVMGetInsertBlock(L->b), head = ll_block(L, "loop"), body = ll_block(L, "body"),
                       exit = ll_block(L, "done");
     uint32_t scope = ll_scope(L);
     LLVMBuildBr(L->b, head);
-    enter(L, head);
+    ll_enter(L, head);
     LLVMValueRef var = LLVMBuildPhi(L->b, L->index, n->var->name);
     LLVMValueRef *carry = arena_new_array(L->arena, LLVMValueRef, n->n_args + 1);
     for (uint32_t i = 0; i < n->n_args; i++) {
@@ -653,7 +384,7 @@ static void lower_loop(Lower *L, const KInst *n)
     }
     LLVMAddIncoming(var, &lo, &from, 1);
     LLVMBuildCondBr(L->b, LLVMBuildICmp(L->b, LLVMIntSLT, var, hi, ""), body, exit);
-    enter(L, body);
+    ll_enter(L, body);
     ll_bind(L, n->var, var);
     L->value[n->id] = (LLVMValueRef)carry;                  /* K_CARRY and K_RESULT find the phis here */
     lower_block(L, &n->body);
@@ -664,29 +395,29 @@ static void lower_loop(Lower *L, const KInst *n)
         LLVMAddIncoming(carry[i], &L->value[n->yield[i]->id], &latch, 1);
     set_unroll(L, LLVMBuildBr(L->b, head), n->unroll);
     ll_scope_end(L, scope);
-    enter(L, exit);
+    ll_enter(L, exit);
 }
 
-static void lower_if(Lower *L, const KInst *n)
+static void lower_if(Llvm *L, const KInst *n)
 {
     bool both = n->other.n || n->n_yield;
     LLVMBasicBlockRef then = ll_block(L, "then"), other = both ? ll_block(L, "else") : NULL, join = ll_block(L, "join");
     LLVMBuildCondBr(L->b, L->value[n->args[0]->id], then, both ? other : join);
     LLVMValueRef *result = arena_new_array(L->arena, LLVMValueRef, n->n_yield + 1);
     uint32_t scope = ll_scope(L);
-    enter(L, then);
+    ll_enter(L, then);
     lower_block(L, &n->body);
     ll_scope_end(L, scope);
     LLVMBasicBlockRef from[2] = {LLVMGetInsertBlock(L->b), NULL};
     LLVMBuildBr(L->b, join);
     if (both) {
-        enter(L, other);
+        ll_enter(L, other);
         lower_block(L, &n->other);
         ll_scope_end(L, scope);
         from[1] = LLVMGetInsertBlock(L->b);
         LLVMBuildBr(L->b, join);
     }
-    enter(L, join);
+    ll_enter(L, join);
     for (uint32_t i = 0; i < n->n_yield; i++) {
         LLVMValueRef v[2] = {L->value[n->yield[i]->id], L->value[n->yield_other[i]->id]};
         result[i] = LLVMBuildPhi(L->b, LLVMTypeOf(v[0]), "");
@@ -695,20 +426,20 @@ static void lower_if(Lower *L, const KInst *n)
     L->value[n->id] = (LLVMValueRef)result;
 }
 
-static LLVMValueRef lower_const(Lower *L, const KInst *n)
+static LLVMValueRef lower_const(Llvm *L, const KInst *n)
 {
     LLVMTypeRef t = ll_value_type(L, n->type.dtype, n->type.lanes);
     return dtype_is_float(n->type.dtype) ? ll_fconst(L, t, n->f) : ll_iconst(L, t, n->i);
 }
 
-static LLVMValueRef lower_index(Lower *L, const KInst *n)
+static LLVMValueRef lower_index(Llvm *L, const KInst *n)
 {
     LLVMTypeRef t = ll_value_type(L, n->type.dtype, n->type.lanes);
     LLVMValueRef v = n->type.lanes > 1 ? dim_vector(L, n->index, n->type.lanes) : ll_dim(L, n->index);
     return LLVMBuildIntCast2(L->b, v, t, true, "");
 }
 
-static LLVMValueRef lower_op(Lower *L, const KInst *n)
+static LLVMValueRef lower_op(Llvm *L, const KInst *n)
 {
     LLVMValueRef args[3];
     for (uint32_t i = 0; i < n->n_args; i++)
@@ -717,7 +448,7 @@ static LLVMValueRef lower_op(Lower *L, const KInst *n)
     return ll_op(L, n->op, operand, n->type.dtype, args, n->n_args, n->type.lanes);
 }
 
-static LLVMValueRef lower_inst(Lower *L, const KInst *n)
+static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
 {
     LLVMValueRef a = n->n_args ? L->value[n->args[0]->id] : NULL;
     switch (n->kind) {
@@ -725,11 +456,11 @@ static LLVMValueRef lower_inst(Lower *L, const KInst *n)
     case K_INDEX:        return lower_index(L, n);
     case K_TEST:         return lower_test(L, n);
     case K_LOAD:
-    case K_SHARED_LOAD:  return lower_load(L, n);
-    case K_LOAD_RAW:     return lower_load_raw(L, n);
+    case K_SHARED_LOAD:  return ll_load(L, n);
+    case K_LOAD_RAW:     return ll_load_raw(L, n);
     case K_MMA:          return lower_mma(L, n);
     case K_STORE:
-    case K_SHARED_STORE: lower_store(L, n); return NULL;
+    case K_SHARED_STORE: ll_store(L, n); return NULL;
     case K_OP:           return lower_op(L, n);
     case K_CAST:         return ll_cast(L, a, n->args[0]->type.dtype, n->type.dtype, n->type.lanes);
     case K_SPLAT:        return ll_splat(L, a, n->type.lanes);
@@ -745,18 +476,18 @@ static LLVMValueRef lower_inst(Lower *L, const KInst *n)
     case K_RESULT:       return ((LLVMValueRef *)L->value[n->of->id])[n->i];
     case K_BARRIER:      L->target->barrier(L); return NULL;
     case K_FENCE:        L->target->fence(L); return NULL;
-    case K_ATOMIC_ADD:   return lower_atomic(L, n);
+    case K_ATOMIC_ADD:   return ll_atomic(L, n);
     }
     return NULL;
 }
 
-static void lower_block(Lower *L, const KBlock *b)
+static void lower_block(Llvm *L, const KBlock *b)
 {
     for (uint32_t i = 0; i < b->n; i++)
         L->value[b->data[i]->id] = lower_inst(L, b->data[i]);
 }
 
-void ll_body(Lower *L) { lower_block(L, &L->k->body); }
+void ll_body(Llvm *L) { lower_block(L, &L->k->body); }
 
 /* ---- LLVM itself -------------------------------------------------------------------------------------------------------- */
 

@@ -7,28 +7,28 @@
 
 #include <llvm-c/Core.h>
 
-typedef struct Lower Lower;
+typedef struct Llvm Llvm;
 
 /* What differs between the targets. */
-typedef struct LowerTarget {
+typedef struct LlvmTarget {
     /* float (or double) functions that need a library: exp … pow; `t` is DT_F32 or DT_F64 */
-    LLVMValueRef (*math)(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes);
-    LLVMValueRef (*rsqrt)(Lower *L, DType t, LLVMValueRef a, uint32_t lanes);          /* NULL: 1 / sqrt */
-    LLVMValueRef (*maximum)(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum);   /* NaN wins */
-    LLVMValueRef (*bf16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);              /* i16, round to nearest even */
-    LLVMValueRef (*f16_bits)(Lower *L, LLVMValueRef f32, uint32_t lanes);
-    LLVMValueRef (*f16_value)(Lower *L, LLVMValueRef bits, uint32_t lanes);
-    LLVMValueRef (*shuffle_xor)(Lower *L, LLVMValueRef i32, uint32_t mask);
-    LLVMValueRef (*mma)(Lower *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x);   /* K_MMA; NULL on the host */
-    void (*barrier)(Lower *L);
-    void (*fence)(Lower *L);
+    LLVMValueRef (*math)(Llvm *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes);
+    LLVMValueRef (*rsqrt)(Llvm *L, DType t, LLVMValueRef a, uint32_t lanes);          /* NULL: 1 / sqrt */
+    LLVMValueRef (*maximum)(Llvm *L, LLVMValueRef a, LLVMValueRef b, bool minimum);   /* NaN wins */
+    LLVMValueRef (*bf16_bits)(Llvm *L, LLVMValueRef f32, uint32_t lanes);              /* i16, round to nearest even */
+    LLVMValueRef (*f16_bits)(Llvm *L, LLVMValueRef f32, uint32_t lanes);
+    LLVMValueRef (*f16_value)(Llvm *L, LLVMValueRef bits, uint32_t lanes);
+    LLVMValueRef (*shuffle_xor)(Llvm *L, LLVMValueRef i32, uint32_t mask);
+    LLVMValueRef (*mma)(Llvm *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x);   /* K_MMA; NULL on the host */
+    void (*barrier)(Llvm *L);
+    void (*fence)(Llvm *L);
     /* metadata of a load or store of kernel->buffers[buffer] */
-    void (*annotate)(Lower *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes);
+    void (*annotate)(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes);
     uint32_t max_access;            /* bytes one load or store may move; 0: any */
-} LowerTarget;
+} LlvmTarget;
 
-struct Lower {
-    const LowerTarget *target;
+struct Llvm {
+    const LlvmTarget *target;
     void *target_data;
     Arena *arena;
     const Kernel *k;
@@ -45,35 +45,41 @@ struct Lower {
 };
 
 /* ---- types and small builders ------------------------------------------------------------------------------------------ */
-LLVMTypeRef ll_int(Lower *L, uint32_t bits);
+LLVMTypeRef ll_int(Llvm *L, uint32_t bits);
 LLVMTypeRef ll_lanes(LLVMTypeRef scalar, uint32_t lanes);               /* itself for one lane */
-LLVMTypeRef ll_value_type(Lower *L, DType t, uint32_t lanes);           /* in registers */
-LLVMTypeRef ll_memory_type(Lower *L, DType t);                          /* in memory, one element */
-LLVMValueRef ll_iconst(Lower *L, LLVMTypeRef t, int64_t v);             /* splat where t is a vector */
-LLVMValueRef ll_fconst(Lower *L, LLVMTypeRef t, double v);
-LLVMValueRef ll_splat(Lower *L, LLVMValueRef v, uint32_t lanes);
-LLVMValueRef ll_extract(Lower *L, LLVMValueRef v, uint32_t lane, uint32_t lanes);
-LLVMValueRef ll_part(Lower *L, LLVMValueRef v, uint32_t first, uint32_t n);   /* lanes [first, first + n), modulo the width */
-LLVMValueRef ll_join(Lower *L, LLVMValueRef *parts, uint32_t n);         /* n a power of two, equal parts */
-LLVMValueRef ll_call(Lower *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n);
-LLVMValueRef ll_call_unary(Lower *L, const char *intrinsic, LLVMValueRef a);  /* overloaded on a's type */
-LLVMValueRef ll_extern(Lower *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type);   /* pure function */
-LLVMValueRef ll_float(Lower *L, LLVMValueRef v);                        /* `contract` on v where it may have it; v */
-LLVMBasicBlockRef ll_block(Lower *L, const char *name);
+LLVMTypeRef ll_value_type(Llvm *L, DType t, uint32_t lanes);           /* in registers */
+LLVMTypeRef ll_memory_type(Llvm *L, DType t);                          /* in memory, one element */
+LLVMValueRef ll_iconst(Llvm *L, LLVMTypeRef t, int64_t v);             /* splat where t is a vector */
+LLVMValueRef ll_fconst(Llvm *L, LLVMTypeRef t, double v);
+LLVMValueRef ll_splat(Llvm *L, LLVMValueRef v, uint32_t lanes);
+LLVMValueRef ll_extract(Llvm *L, LLVMValueRef v, uint32_t lane, uint32_t lanes);
+LLVMValueRef ll_part(Llvm *L, LLVMValueRef v, uint32_t first, uint32_t n);   /* lanes [first, first + n), modulo the width */
+LLVMValueRef ll_join(Llvm *L, LLVMValueRef *parts, uint32_t n);         /* n a power of two, equal parts */
+LLVMValueRef ll_call(Llvm *L, const char *intrinsic, LLVMTypeRef *overload, uint32_t n_overload, LLVMValueRef *args, uint32_t n);
+LLVMValueRef ll_call_unary(Llvm *L, const char *intrinsic, LLVMValueRef a);  /* overloaded on a's type */
+LLVMValueRef ll_extern(Llvm *L, const char *name, LLVMTypeRef ret, LLVMTypeRef *params, uint32_t n, LLVMTypeRef *fn_type);   /* pure function */
+LLVMValueRef ll_float(Llvm *L, LLVMValueRef v);                        /* `contract` on v where it may have it; v */
+LLVMBasicBlockRef ll_block(Llvm *L, const char *name);
+void ll_enter(Llvm *L, LLVMBasicBlockRef block);                       /* what is built next goes to its end */
 
 /* ---- pieces ------------------------------------------------------------------------------------------------------------ */
-LLVMValueRef ll_op(Lower *L, Op op, DType operand, DType result, LLVMValueRef *args, uint32_t n, uint32_t lanes);
-LLVMValueRef ll_cast(Lower *L, LLVMValueRef v, DType from, DType to, uint32_t lanes);
-LLVMValueRef ll_round(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);      /* f32 to what f16 or bf16 can hold */
-LLVMValueRef ll_to_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);
-LLVMValueRef ll_from_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes);
-LLVMValueRef ll_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes);           /* in integer arithmetic */
-LLVMValueRef ll_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum);  /* by compare and select */
-LLVMValueRef ll_dim(Lower *L, Dim d);                                          /* of type L->index */
-void ll_bind(Lower *L, Dim sym, LLVMValueRef v);                               /* v becomes the value of a symbol */
-uint32_t ll_scope(const Lower *L);
-void ll_scope_end(Lower *L, uint32_t scope);
-void ll_body(Lower *L);                                                        /* all instructions of the kernel */
+LLVMValueRef ll_op(Llvm *L, Op op, DType operand, DType result, LLVMValueRef *args, uint32_t n, uint32_t lanes);
+LLVMValueRef ll_cast(Llvm *L, LLVMValueRef v, DType from, DType to, uint32_t lanes);
+LLVMValueRef ll_round(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes);      /* f32 to what f16 or bf16 can hold */
+LLVMValueRef ll_to_memory(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes);
+LLVMValueRef ll_from_memory(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes);
+LLVMValueRef ll_bf16_bits(Llvm *L, LLVMValueRef v, uint32_t lanes);           /* in integer arithmetic */
+LLVMValueRef ll_maximum(Llvm *L, LLVMValueRef a, LLVMValueRef b, bool minimum);  /* by compare and select */
+LLVMValueRef ll_dim(Llvm *L, Dim d);                                          /* of type L->index */
+Dim ll_dim_at_lane(Llvm *L, Dim d, uint32_t lane, uint32_t lanes);            /* its lane symbol replaced by a number */
+void ll_bind(Llvm *L, Dim sym, LLVMValueRef v);                               /* v becomes the value of a symbol */
+uint32_t ll_scope(const Llvm *L);
+void ll_scope_end(Llvm *L, uint32_t scope);
+LLVMValueRef ll_load(Llvm *L, const KInst *n);
+LLVMValueRef ll_load_raw(Llvm *L, const KInst *n);
+void ll_store(Llvm *L, const KInst *n);
+LLVMValueRef ll_atomic(Llvm *L, const KInst *n);
+void ll_body(Llvm *L);                                                        /* all instructions of the kernel */
 
 /* Initialises LLVM's targets, once a process. */
 void ll_targets(void);

@@ -49,7 +49,7 @@ static const HostLevel *find_level(Diags *d, const char *arch)
     return NULL;
 }
 
-static const HostLevel *level_of(const Lower *L) { return ((const Host *)L->target_data)->level; }
+static const HostLevel *level_of(const Llvm *L) { return ((const Host *)L->target_data)->level; }
 
 /* ---- math --------------------------------------------------------------------------------------------------------------- */
 
@@ -73,14 +73,14 @@ static const MathRow *math_row(Op op)
     pawl_assert(false, "no libm function for %s", op_name(op));
 }
 
-static LLVMValueRef call_pure(Lower *L, const char *name, LLVMTypeRef t, LLVMValueRef *args, uint32_t n)
+static LLVMValueRef call_pure(Llvm *L, const char *name, LLVMTypeRef t, LLVMValueRef *args, uint32_t n)
 {
     LLVMTypeRef params[2] = {t, t}, fn_type;
     LLVMValueRef fn = ll_extern(L, name, t, params, n, &fn_type);
     return LLVMBuildCall2(L->b, fn_type, fn, args, n, "");
 }
 
-static LLVMValueRef call_scalar(Lower *L, const MathRow *row, DType t, LLVMValueRef *args, uint32_t n)
+static LLVMValueRef call_scalar(Llvm *L, const MathRow *row, DType t, LLVMValueRef *args, uint32_t n)
 {
     char name[32];
     snprintf(name, sizeof name, "%s%s", row->name, t == DT_F32 ? "f" : "");
@@ -88,7 +88,7 @@ static LLVMValueRef call_scalar(Lower *L, const MathRow *row, DType t, LLVMValue
 }
 
 /* One libmvec call of `width` lanes; the vector ABI letter follows from the bytes: b 16, d 32, e 64. */
-static LLVMValueRef call_vector(Lower *L, const MathRow *row, DType t, LLVMValueRef *args, uint32_t n, uint32_t width)
+static LLVMValueRef call_vector(Llvm *L, const MathRow *row, DType t, LLVMValueRef *args, uint32_t n, uint32_t width)
 {
     char name[48];
     uint32_t bytes = width * dtype_bytes(t);
@@ -97,7 +97,7 @@ static LLVMValueRef call_vector(Lower *L, const MathRow *row, DType t, LLVMValue
     return call_pure(L, name, ll_value_type(L, t, width), args, n);
 }
 
-static LLVMValueRef host_math(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes)
+static LLVMValueRef host_math(Llvm *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes)
 {
     const MathRow *row = math_row(op);
     LLVMValueRef parts[16], sub[2];
@@ -120,7 +120,7 @@ static LLVMValueRef host_math(Lower *L, Op op, DType t, LLVMValueRef *args, uint
 
 /* Without F16C: f32 to f16 bits in integers. Normal results by rounding the mantissa in place; subnormal ones by adding a
  * float whose last bit is the last bit of the result (Fabian Giesen, "float->half variants"). */
-static LLVMValueRef f16_bits_soft(Lower *L, LLVMValueRef v, uint32_t lanes)
+static LLVMValueRef f16_bits_soft(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     LLVMBuilderRef b = L->b;
     LLVMTypeRef i32 = ll_lanes(ll_int(L, 32), lanes), f32 = ll_value_type(L, DT_F32, lanes);
@@ -142,7 +142,7 @@ static LLVMValueRef f16_bits_soft(Lower *L, LLVMValueRef v, uint32_t lanes)
     return LLVMBuildTrunc(b, r, ll_lanes(ll_int(L, 16), lanes), "");
 }
 
-static LLVMValueRef f16_value_soft(Lower *L, LLVMValueRef bits, uint32_t lanes)
+static LLVMValueRef f16_value_soft(Llvm *L, LLVMValueRef bits, uint32_t lanes)
 {
     LLVMBuilderRef b = L->b;
     LLVMTypeRef i32 = ll_lanes(ll_int(L, 32), lanes), f32 = ll_value_type(L, DT_F32, lanes);
@@ -157,9 +157,9 @@ static LLVMValueRef f16_value_soft(Lower *L, LLVMValueRef bits, uint32_t lanes)
 #undef C
 }
 
-static LLVMTypeRef half_type(Lower *L, uint32_t lanes) { return ll_lanes(LLVMHalfTypeInContext(L->c), lanes); }
+static LLVMTypeRef half_type(Llvm *L, uint32_t lanes) { return ll_lanes(LLVMHalfTypeInContext(L->c), lanes); }
 
-static LLVMValueRef host_f16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+static LLVMValueRef host_f16_bits(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     if (!level_of(L)->f16c)
         return f16_bits_soft(L, v, lanes);
@@ -167,7 +167,7 @@ static LLVMValueRef host_f16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
     return LLVMBuildBitCast(L->b, h, ll_lanes(ll_int(L, 16), lanes), "");
 }
 
-static LLVMValueRef host_f16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
+static LLVMValueRef host_f16_value(Llvm *L, LLVMValueRef bits, uint32_t lanes)
 {
     if (!level_of(L)->f16c)
         return f16_value_soft(L, bits, lanes);
@@ -177,12 +177,12 @@ static LLVMValueRef host_f16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
 
 /* ---- memory and threads ------------------------------------------------------------------------------------------------- */
 
-static void set_metadata(Lower *L, LLVMValueRef inst, const char *kind, LLVMMetadataRef md)
+static void set_metadata(Llvm *L, LLVMValueRef inst, const char *kind, LLVMMetadataRef md)
 {
     LLVMSetMetadata(inst, LLVMGetMDKindIDInContext(L->c, kind, (unsigned)strlen(kind)), LLVMMetadataAsValue(L->c, md));
 }
 
-static void host_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
+static void host_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
 {
     Host *h = L->target_data;
     set_metadata(L, access, "alias.scope", h->own_scope[buffer]);
@@ -194,7 +194,7 @@ static void host_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool s
     }
 }
 
-static void make_scopes(Lower *L, Host *h)
+static void make_scopes(Llvm *L, Host *h)
 {
     uint32_t n = L->k->buffers.n;
     LLVMMetadataRef *scope = arena_new_array(L->arena, LLVMMetadataRef, n + 1);
@@ -218,24 +218,24 @@ static void make_scopes(Lower *L, Host *h)
     }
 }
 
-static LLVMValueRef host_shuffle(Lower *L, LLVMValueRef v, uint32_t mask)
+static LLVMValueRef host_shuffle(Llvm *L, LLVMValueRef v, uint32_t mask)
 {
     (void)v;
     (void)mask;
     pawl_assert(false, "kernel %s: a host block has one thread", L->k->name);
 }
 
-static void host_barrier(Lower *L) { (void)L; }
-static void host_fence(Lower *L) { LLVMBuildFence(L->b, LLVMAtomicOrderingSequentiallyConsistent, false, ""); }
+static void host_barrier(Llvm *L) { (void)L; }
+static void host_fence(Llvm *L) { LLVMBuildFence(L->b, LLVMAtomicOrderingSequentiallyConsistent, false, ""); }
 
-static const LowerTarget host_target = {
+static const LlvmTarget host_target = {
     .math = host_math, .maximum = ll_maximum, .bf16_bits = ll_bf16_bits, .f16_bits = host_f16_bits, .f16_value = host_f16_value,
     .shuffle_xor = host_shuffle, .barrier = host_barrier, .fence = host_fence, .annotate = host_annotate,
 };
 
 /* ---- the function around the body --------------------------------------------------------------------------------------- */
 
-static LLVMValueRef load_argument(Lower *L, LLVMTypeRef t, LLVMValueRef array, uint32_t i)
+static LLVMValueRef load_argument(Llvm *L, LLVMTypeRef t, LLVMValueRef array, uint32_t i)
 {
     LLVMValueRef at = LLVMConstInt(ll_int(L, 64), i, false);
     LLVMValueRef v = LLVMBuildLoad2(L->b, t, LLVMBuildInBoundsGEP2(L->b, t, array, &at, 1, ""), "");
@@ -243,13 +243,13 @@ static LLVMValueRef load_argument(Lower *L, LLVMTypeRef t, LLVMValueRef array, u
     return v;
 }
 
-static void add_attr(Lower *L, const char *name, const char *value)
+static void add_attr(Llvm *L, const char *name, const char *value)
 {
     LLVMAddAttributeAtIndex(L->fn, LLVMAttributeFunctionIndex,
                             LLVMCreateStringAttribute(L->c, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
 }
 
-static void function_attributes(Lower *L)
+static void function_attributes(Llvm *L)
 {
     static const char *const plain[] = {"nounwind", "willreturn"};
     char bits[8];
@@ -266,7 +266,7 @@ static void function_attributes(Lower *L)
         LLVMAddAttributeAtIndex(L->fn, i, noalias);
 }
 
-static void load_arguments(Lower *L)
+static void load_arguments(Llvm *L)
 {
     const Kernel *k = L->k;
     LLVMTypeRef ptr = LLVMPointerTypeInContext(L->c, 0);
@@ -282,7 +282,7 @@ static void load_arguments(Lower *L)
 }
 
 /* block numbers from the linear one, x fastest */
-static void bind_blocks(Lower *L, LLVMValueRef linear)
+static void bind_blocks(Llvm *L, LLVMValueRef linear)
 {
     const Kernel *k = L->k;
     LLVMValueRef rest = linear;
@@ -303,7 +303,7 @@ static void bind_blocks(Lower *L, LLVMValueRef linear)
     }
 }
 
-static void lower_kernel(Lower *L, const Kernel *k)
+static void lower_kernel(Llvm *L, const Kernel *k)
 {
     LLVMTypeRef ptr = LLVMPointerTypeInContext(L->c, 0), i64 = ll_int(L, 64);
     LLVMTypeRef params[5] = {ptr, ptr, ptr, i64, i64};
@@ -379,7 +379,7 @@ static bool build_module(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const
         return false;
     Arena *scratch = arena_new();
     Host host = {.level = level, .inline_math = inline_math && level->f16c};      /* v3 has fma */
-    Lower L = {.target = &host_target, .target_data = &host, .arena = scratch, .c = x->c, .m = x->m,
+    Llvm L = {.target = &host_target, .target_data = &host, .arena = scratch, .c = x->c, .m = x->m,
                .b = LLVMCreateBuilderInContext(x->c), .index = LLVMInt64TypeInContext(x->c),
                .branch_on_whole = level->vector_bytes < 64};      /* AVX-512 masks for free */
     for (uint32_t i = 0; i < n; i++)

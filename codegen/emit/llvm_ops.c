@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-typedef struct { Lower *L; Op op; DType t; uint32_t lanes, n; LLVMValueRef *a; LLVMTypeRef type; } Args;
+typedef struct { Llvm *L; Op op; DType t; uint32_t lanes, n; LLVMValueRef *a; LLVMTypeRef type; } Args;
 typedef LLVMValueRef OpFn(const Args *x);
 
 #define B (x->L->b)
@@ -226,7 +226,7 @@ static const OpRow rows[OP_COUNT] = {
     [OP_SHL] = {NULL, i_shl},            [OP_SHR] = {NULL, i_shr},            [OP_WHERE] = {c_where, c_where},
 };
 
-LLVMValueRef ll_op(Lower *L, Op op, DType operand, DType result, LLVMValueRef *args, uint32_t n, uint32_t lanes)
+LLVMValueRef ll_op(Llvm *L, Op op, DType operand, DType result, LLVMValueRef *args, uint32_t n, uint32_t lanes)
 {
     OpFn *fn = dtype_is_float(operand) ? rows[op].on_float : rows[op].on_integer;
     pawl_assert(fn, "no LLVM emission of %s on %s", op_name(op), dtype_name(operand));
@@ -236,7 +236,7 @@ LLVMValueRef ll_op(Lower *L, Op op, DType operand, DType result, LLVMValueRef *a
     return exact ? v : ll_round(L, v, result, lanes);
 }
 
-LLVMValueRef ll_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
+LLVMValueRef ll_maximum(Llvm *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
 {
     LLVMValueRef first = LLVMBuildFCmp(L->b, minimum ? LLVMRealOLT : LLVMRealOGT, a, b, "");
     LLVMValueRef v = LLVMBuildSelect(L->b, first, a, b, "");                /* b where either is NaN */
@@ -248,10 +248,10 @@ LLVMValueRef ll_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
 #undef B
 #define B (L->b)
 
-static LLVMTypeRef int_lanes(Lower *L, uint32_t bits, uint32_t lanes) { return ll_lanes(ll_int(L, bits), lanes); }
+static LLVMTypeRef int_lanes(Llvm *L, uint32_t bits, uint32_t lanes) { return ll_lanes(ll_int(L, bits), lanes); }
 
 /* Round to nearest even by adding 0x7fff and the lowest kept bit; NaN becomes the quiet NaN of its sign. */
-LLVMValueRef ll_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+LLVMValueRef ll_bf16_bits(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     LLVMTypeRef i32 = int_lanes(L, 32, lanes);
     LLVMValueRef u = LLVMBuildBitCast(B, v, i32, ""), sixteen = ll_iconst(L, i32, 16);
@@ -263,7 +263,7 @@ LLVMValueRef ll_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
 }
 
 /* Where vectors are pairs in 32-bit registers: the low halves shifted, the high halves masked. */
-static LLVMValueRef bf16_pairs(Lower *L, LLVMValueRef bits, uint32_t lanes)
+static LLVMValueRef bf16_pairs(Llvm *L, LLVMValueRef bits, uint32_t lanes)
 {
     LLVMTypeRef i32 = int_lanes(L, 32, lanes / 2), f32 = ll_value_type(L, DT_F32, 1);
     LLVMValueRef words = LLVMBuildBitCast(B, bits, i32, ""), v[16];
@@ -275,14 +275,14 @@ static LLVMValueRef bf16_pairs(Lower *L, LLVMValueRef bits, uint32_t lanes)
     return ll_join(L, v, lanes);
 }
 
-static LLVMValueRef bf16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
+static LLVMValueRef bf16_value(Llvm *L, LLVMValueRef bits, uint32_t lanes)
 {
     LLVMTypeRef i32 = int_lanes(L, 32, lanes);
     LLVMValueRef u = LLVMBuildShl(B, LLVMBuildZExt(B, bits, i32, ""), ll_iconst(L, i32, 16), "");
     return LLVMBuildBitCast(B, u, ll_value_type(L, DT_F32, lanes), "");
 }
 
-LLVMValueRef ll_to_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
+LLVMValueRef ll_to_memory(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes)
 {
     if (t == DT_BF16)       /* already representable: the high half */
         return LLVMBuildTrunc(B, LLVMBuildLShr(B, LLVMBuildBitCast(B, v, int_lanes(L, 32, lanes), ""),
@@ -292,7 +292,7 @@ LLVMValueRef ll_to_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
     return t == DT_BOOL ? LLVMBuildZExt(B, v, int_lanes(L, 8, lanes), "") : v;
 }
 
-LLVMValueRef ll_from_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
+LLVMValueRef ll_from_memory(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes)
 {
     if (t == DT_BF16)
         return L->target->max_access && lanes > 1 ? bf16_pairs(L, v, lanes) : bf16_value(L, v, lanes);
@@ -301,7 +301,7 @@ LLVMValueRef ll_from_memory(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
     return t == DT_BOOL ? LLVMBuildICmp(B, LLVMIntNE, v, ll_iconst(L, LLVMTypeOf(v), 0), "") : v;
 }
 
-LLVMValueRef ll_round(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
+LLVMValueRef ll_round(Llvm *L, LLVMValueRef v, DType t, uint32_t lanes)
 {
     if (t == DT_BF16)
         return bf16_value(L, L->target->bf16_bits(L, v, lanes), lanes);
@@ -311,7 +311,7 @@ LLVMValueRef ll_round(Lower *L, LLVMValueRef v, DType t, uint32_t lanes)
 }
 
 /* f64 to f32 with round to odd, so that the rounding to a narrower type that follows is the only one. */
-static LLVMValueRef f32_to_odd(Lower *L, LLVMValueRef d, uint32_t lanes)
+static LLVMValueRef f32_to_odd(Llvm *L, LLVMValueRef d, uint32_t lanes)
 {
     LLVMTypeRef f32 = ll_value_type(L, DT_F32, lanes), f64 = LLVMTypeOf(d), i32 = int_lanes(L, 32, lanes);
     LLVMValueRef f = LLVMBuildFPTrunc(B, d, f32, ""), back = LLVMBuildFPExt(B, f, f64, "");
@@ -323,7 +323,7 @@ static LLVMValueRef f32_to_odd(Lower *L, LLVMValueRef d, uint32_t lanes)
     return LLVMBuildBitCast(B, LLVMBuildSelect(B, inexact, odd, u, ""), f32, "");
 }
 
-static LLVMValueRef float_to_float(Lower *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
+static LLVMValueRef float_to_float(Llvm *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
 {
     if (from == DT_F64)
         v = to == DT_F32 ? LLVMBuildFPTrunc(B, v, ll_value_type(L, DT_F32, lanes), "") : f32_to_odd(L, v, lanes);
@@ -332,7 +332,7 @@ static LLVMValueRef float_to_float(Lower *L, LLVMValueRef v, DType from, DType t
     return from == DT_BF16 && to == DT_F32 ? v : from == DT_F16 && to == DT_F32 ? v : ll_round(L, v, to, lanes);
 }
 
-static LLVMValueRef integer_to_float(Lower *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
+static LLVMValueRef integer_to_float(Llvm *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
 {
     bool wide = (from == DT_I64 || from == DT_I32) && (to == DT_F16 || to == DT_BF16);
     LLVMTypeRef t = ll_value_type(L, wide ? DT_F64 : to, lanes);
@@ -344,7 +344,7 @@ static LLVMValueRef integer_to_float(Lower *L, LLVMValueRef v, DType from, DType
 }
 
 /* Truncates; out of range is as the machine has it, but never undefined. i8 goes through i32 and u8 through i64, then wrap. */
-static LLVMValueRef float_to_integer(Lower *L, LLVMValueRef v, DType to, uint32_t lanes)
+static LLVMValueRef float_to_integer(Llvm *L, LLVMValueRef v, DType to, uint32_t lanes)
 {
     if (to == DT_BOOL)
         return LLVMBuildFCmp(B, LLVMRealUNE, v, ll_fconst(L, LLVMTypeOf(v), 0), "");
@@ -353,7 +353,7 @@ static LLVMValueRef float_to_integer(Lower *L, LLVMValueRef v, DType to, uint32_
     return LLVMBuildIntCast2(B, v, ll_value_type(L, to, lanes), true, "");
 }
 
-LLVMValueRef ll_cast(Lower *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
+LLVMValueRef ll_cast(Llvm *L, LLVMValueRef v, DType from, DType to, uint32_t lanes)
 {
     if (from == to)
         return v;

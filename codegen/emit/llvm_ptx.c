@@ -36,7 +36,7 @@ static const DeviceRow device_rows[] = {
     {OP_ATANH, "atanh"}, {OP_ERF, "erf"},     {OP_ERFC, "erfc"},   {OP_POW, "pow"},     {OP_ATAN2, "atan2"}, {OP_FMOD, "fmod"},
 };
 
-static LLVMValueRef call_libdevice(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n)
+static LLVMValueRef call_libdevice(Llvm *L, Op op, DType t, LLVMValueRef *args, uint32_t n)
 {
     char name[32] = "";
     LLVMTypeRef type = ll_value_type(L, t, 1), params[2] = {type, type}, fn_type;
@@ -48,7 +48,7 @@ static LLVMValueRef call_libdevice(Lower *L, Op op, DType t, LLVMValueRef *args,
     return LLVMBuildCall2(L->b, fn_type, fn, args, n, "");
 }
 
-static LLVMValueRef ptx_exp2_fraction(Lower *L, LLVMValueRef a, uint32_t lanes)
+static LLVMValueRef ptx_exp2_fraction(Llvm *L, LLVMValueRef a, uint32_t lanes)
 {
     LLVMValueRef v[16];
     for (uint32_t i = 0; i < lanes; i++) {
@@ -58,7 +58,7 @@ static LLVMValueRef ptx_exp2_fraction(Lower *L, LLVMValueRef a, uint32_t lanes)
     return ll_join(L, v, lanes);
 }
 
-static LLVMValueRef device_math(Lower *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes)
+static LLVMValueRef device_math(Llvm *L, Op op, DType t, LLVMValueRef *args, uint32_t n, uint32_t lanes)
 {
     Ptx *ptx = L->target_data;
     LLVMValueRef v[16], sub[2];
@@ -81,7 +81,7 @@ static LLVMValueRef device_math(Lower *L, Op op, DType t, LLVMValueRef *args, ui
 }
 
 /* rsqrt.approx.f32 is within 2 ulp; fp64 has no such instruction. */
-static LLVMValueRef ptx_rsqrt(Lower *L, DType t, LLVMValueRef a, uint32_t lanes)
+static LLVMValueRef ptx_rsqrt(Llvm *L, DType t, LLVMValueRef a, uint32_t lanes)
 {
     LLVMValueRef v[16];
     if (t == DT_F64) {
@@ -95,7 +95,7 @@ static LLVMValueRef ptx_rsqrt(Lower *L, DType t, LLVMValueRef a, uint32_t lanes)
     return ll_join(L, v, lanes);
 }
 
-static LLVMValueRef ptx_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
+static LLVMValueRef ptx_maximum(Llvm *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
 {
     LLVMTypeRef t = LLVMTypeOf(a), scalar = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMGetElementType(t) : t;
     LLVMValueRef args[2] = {a, b};
@@ -106,7 +106,7 @@ static LLVMValueRef ptx_maximum(Lower *L, LLVMValueRef a, LLVMValueRef b, bool m
 
 /* ---- half precision ----------------------------------------------------------------------------------------------------- */
 
-static LLVMValueRef ptx_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+static LLVMValueRef ptx_bf16_bits(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     LLVMTypeRef i16 = ll_int(L, 16);
     LLVMValueRef part[8];
@@ -119,13 +119,13 @@ static LLVMValueRef ptx_bf16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
     return ll_join(L, part, lanes / 2);
 }
 
-static LLVMValueRef ptx_f16_bits(Lower *L, LLVMValueRef v, uint32_t lanes)
+static LLVMValueRef ptx_f16_bits(Llvm *L, LLVMValueRef v, uint32_t lanes)
 {
     LLVMValueRef h = LLVMBuildFPTrunc(L->b, v, ll_lanes(LLVMHalfTypeInContext(L->c), lanes), "");
     return LLVMBuildBitCast(L->b, h, ll_lanes(ll_int(L, 16), lanes), "");
 }
 
-static LLVMValueRef ptx_f16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
+static LLVMValueRef ptx_f16_value(Llvm *L, LLVMValueRef bits, uint32_t lanes)
 {
     LLVMValueRef h = LLVMBuildBitCast(L->b, bits, ll_lanes(LLVMHalfTypeInContext(L->c), lanes), "");
     return LLVMBuildFPExt(L->b, h, ll_value_type(L, DT_F32, lanes), "");
@@ -133,7 +133,7 @@ static LLVMValueRef ptx_f16_value(Lower *L, LLVMValueRef bits, uint32_t lanes)
 
 /* ---- threads and memory ------------------------------------------------------------------------------------------------- */
 
-static LLVMValueRef ptx_shuffle(Lower *L, LLVMValueRef v, uint32_t mask)
+static LLVMValueRef ptx_shuffle(Llvm *L, LLVMValueRef v, uint32_t mask)
 {
     LLVMTypeRef i32 = ll_int(L, 32);
     LLVMValueRef args[4] = {LLVMConstInt(i32, 0xffffffff, false), v, LLVMConstInt(i32, mask, false), LLVMConstInt(i32, 31, false)};
@@ -141,7 +141,7 @@ static LLVMValueRef ptx_shuffle(Lower *L, LLVMValueRef v, uint32_t mask)
 }
 
 /* Two products of 16 x 8 x 16: the first takes the low words of the fragments, the second the high ones. */
-static LLVMValueRef ptx_mma(Lower *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x)
+static LLVMValueRef ptx_mma(Llvm *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x)
 {
     static const uint8_t part[6] = {0, 1, 0, 1, 2, 2}, word[6] = {0, 0, 1, 1, 0, 1};
     const char *name = t == DT_BF16 ? "llvm.nvvm.mma.m16n8k16.row.col.bf16" : "llvm.nvvm.mma.m16n8k16.row.col.f32.f32";
@@ -162,10 +162,10 @@ static LLVMValueRef ptx_mma(Lower *L, DType t, LLVMValueRef acc, LLVMValueRef w0
     return ll_join(L, d, 4);
 }
 
-static void ptx_barrier(Lower *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
-static void ptx_fence(Lower *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
+static void ptx_barrier(Llvm *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
+static void ptx_fence(Llvm *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
 
-static void ptx_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
+static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
 {
     (void)stream;
     (void)align;
@@ -176,7 +176,7 @@ static void ptx_annotate(Lower *L, LLVMValueRef access, uint32_t buffer, bool st
                     LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, NULL, 0)));
 }
 
-static const LowerTarget ptx_target = {
+static const LlvmTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
     .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence, .annotate = ptx_annotate,
     .max_access = 16,
@@ -184,20 +184,20 @@ static const LowerTarget ptx_target = {
 
 /* ---- the function around the body --------------------------------------------------------------------------------------- */
 
-static void annotate_kernel(Lower *L, const char *what, uint32_t v)
+static void annotate_kernel(Llvm *L, const char *what, uint32_t v)
 {
     LLVMMetadataRef items[3] = {LLVMValueAsMetadata(L->fn), LLVMMDStringInContext2(L->c, what, strlen(what)),
                                 LLVMValueAsMetadata(LLVMConstInt(ll_int(L, 32), v, false))};
     LLVMAddNamedMetadataOperand(L->m, "nvvm.annotations", LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, items, 3)));
 }
 
-static void parameter_attribute(Lower *L, uint32_t i, const char *name, uint64_t value)
+static void parameter_attribute(Llvm *L, uint32_t i, const char *name, uint64_t value)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(L->fn, i + 1, LLVMCreateEnumAttribute(L->c, kind, value));
 }
 
-static void declare_kernel(Lower *L)
+static void declare_kernel(Llvm *L)
 {
     const Kernel *k = L->k;
     uint32_t n = k->buffers.n + k->scalars.n;
@@ -220,7 +220,7 @@ static void declare_kernel(Lower *L)
         annotate_kernel(L, "minctasm", (uint32_t)k->min_blocks);
 }
 
-static void declare_shared(Lower *L)
+static void declare_shared(Llvm *L)
 {
     const Kernel *k = L->k;
     bool dynamic = kernel_shared_bytes(k) > SHARED_STATIC_LIMIT;
@@ -247,7 +247,7 @@ static void declare_shared(Lower *L)
     }
 }
 
-static void bind_register(Lower *L, Dim symbol, const char *intrinsic, uint64_t below)
+static void bind_register(Llvm *L, Dim symbol, const char *intrinsic, uint64_t below)
 {
     if (dim_is_const(symbol))
         return;
@@ -258,7 +258,7 @@ static void bind_register(Lower *L, Dim symbol, const char *intrinsic, uint64_t 
     ll_bind(L, symbol, LLVMBuildIntCast2(L->b, v, L->index, false, ""));
 }
 
-static void bind_arguments(Lower *L)
+static void bind_arguments(Llvm *L)
 {
     static const char *const block[3] = {"llvm.nvvm.read.ptx.sreg.ctaid.x", "llvm.nvvm.read.ptx.sreg.ctaid.y",
                                          "llvm.nvvm.read.ptx.sreg.ctaid.z"};
@@ -273,7 +273,7 @@ static void bind_arguments(Lower *L)
 }
 
 /* Programmatic dependent launch: see the helper of the same name in the CUDA C. */
-static void after_predecessors(Lower *L)
+static void after_predecessors(Llvm *L)
 {
     static const char text[] = "griddepcontrol.wait; griddepcontrol.launch_dependents;", effects[] = "~{memory}";
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(L->c), NULL, 0, false);
@@ -282,7 +282,7 @@ static void after_predecessors(Lower *L)
     LLVMBuildCall2(L->b, type, code, NULL, 0, "");
 }
 
-static void lower_kernel(Lower *L, const Kernel *k)
+static void lower_kernel(Llvm *L, const Kernel *k)
 {
     L->k = k;
     L->index = ll_int(L, kernel_needs_index64(k) ? 64 : 32);
@@ -367,7 +367,7 @@ static bool build(Arena *a, Diags *d, Kernel *const *k, uint32_t n, LLVMContextR
     char path[1024];
     Ptx ptx = {.libdevice = find_libdevice(path, sizeof path), .early = early};
     Arena *scratch = arena_new();
-    Lower L = {.target = &ptx_target, .target_data = &ptx, .arena = scratch, .c = c, .m = m, .b = LLVMCreateBuilderInContext(c),
+    Llvm L = {.target = &ptx_target, .target_data = &ptx, .arena = scratch, .c = c, .m = m, .b = LLVMCreateBuilderInContext(c),
                .branch_on_whole = true};
     for (uint32_t i = 0; i < n; i++)
         lower_kernel(&L, k[i]);

@@ -12,7 +12,7 @@
 #include <math.h>
 
 typedef LLVMValueRef V;
-typedef struct { Lower *L; LLVMBuilderRef b; uint32_t lanes; LLVMTypeRef f, d, i, l; Exp2Fraction *exp2_fraction; } M;
+typedef struct { Llvm *L; LLVMBuilderRef b; uint32_t lanes; LLVMTypeRef f, d, i, l; Exp2Fraction *exp2_fraction; } M;
 
 static V k(const M *m, double c) { return ll_fconst(m->L, m->f, c); }
 static V kd(const M *m, double c) { return ll_fconst(m->L, m->d, c); }
@@ -118,7 +118,7 @@ static V expm1_(const M *m, V arg)
     return sel(m, eq(m, n, k(m, 0)), p, r);
 }
 
-V math_exp2_polynomial(Lower *L, V f, uint32_t lanes)
+V math_exp2_polynomial(Llvm *L, V f, uint32_t lanes)
 {
     M m = {.L = L, .b = L->b, .lanes = lanes, .f = LLVMTypeOf(f)};
     return POLY(&m, f, 0x1.ffcbfcp-17, 0x1.430912p-13, 0x1.5d87fep-10, 0x1.3b2ab6p-7, 0x1.c6b08ep-5, 0x1.ebfbe0p-3, 0x1.62e430p-1, 1);
@@ -437,7 +437,7 @@ static const Row rows[OP_COUNT] = {
     [OP_ERFC] = {erfc_, NULL},   [OP_POW] = {NULL, pow_},     [OP_ATAN2] = {NULL, atan2_}, [OP_FMOD] = {NULL, fmod_},
 };
 
-V math_expand(Lower *L, Op op, V *args, uint32_t lanes, Exp2Fraction *exp2_fraction)
+V math_expand(Llvm *L, Op op, V *args, uint32_t lanes, Exp2Fraction *exp2_fraction)
 {
     M m = {.L = L, .b = L->b, .lanes = lanes, .f = ll_value_type(L, DT_F32, lanes), .d = ll_value_type(L, DT_F64, lanes),
            .i = ll_value_type(L, DT_I32, lanes), .l = ll_value_type(L, DT_I64, lanes), .exp2_fraction = exp2_fraction};

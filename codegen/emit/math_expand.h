@@ -3,9 +3,9 @@
 #include "codegen/emit/llvm_common.h"
 
 /* 2^f for |f| <= 1/2 (a little more may come), to about 2^-22. */
-typedef LLVMValueRef Exp2Fraction(Lower *L, LLVMValueRef f, uint32_t lanes);
+typedef LLVMValueRef Exp2Fraction(Llvm *L, LLVMValueRef f, uint32_t lanes);
 
 /* `op` on fp32 vectors, in straight-line code; errors are listed in math_expand.c. */
-LLVMValueRef math_expand(Lower *L, Op op, LLVMValueRef *args, uint32_t lanes, Exp2Fraction *exp2_fraction);
+LLVMValueRef math_expand(Llvm *L, Op op, LLVMValueRef *args, uint32_t lanes, Exp2Fraction *exp2_fraction);
 /* A polynomial for 2^f, where there is no instruction. */
-LLVMValueRef math_exp2_polynomial(Lower *L, LLVMValueRef f, uint32_t lanes);
+LLVMValueRef math_exp2_polynomial(Llvm *L, LLVMValueRef f, uint32_t lanes);
