@@ -253,7 +253,7 @@ static void bind_register(Llvm *L, Dim symbol, const char *intrinsic, uint64_t b
         return;
     LLVMTypeRef i32 = ll_int(L, 32);
     LLVMValueRef v = ll_call(L, intrinsic, NULL, 0, NULL, 0);
-    LLVMMetadataRef range[2] = {LLVMValueAsMetadata(LLVMConstInt(i32, 0, false)), LLVMValueAsMetadata(LLVMConstInt(i32, below, false))};
+    LLVMMetadataRef range[2] = {LLVMValueAsMetadata(LLVMConstInt(i32, 0, false)), LLVMValueAsMetadata(LLVMConstInt(i32, below ? below : 1, false))};
     LLVMSetMetadata(v, LLVMGetMDKindIDInContext(L->c, "range", 5), LLVMMetadataAsValue(L->c, LLVMMDNodeInContext2(L->c, range, 2)));
     ll_bind(L, symbol, LLVMBuildIntCast2(L->b, v, L->index, false, ""));
 }
