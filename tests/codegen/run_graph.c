@@ -52,8 +52,9 @@ static bool set_weights(Context *cx, Plan *p, const Graph *g, Tensor *const *in)
 
 static bool execute(Context *cx, Plan *p, const Graph *g, Tensor *const *in, Tensor **out)
 {
-    pawl_session_options so = {.size = sizeof so, .device = "cpu", .threads = 2};
-    Executor *e = executor_cpu.open(cx, p, &so);
+    const ExecutorOps *ops = p->target == TARGET_CUDA ? &executor_sim : &executor_cpu;
+    pawl_session_options so = {.size = sizeof so, .device = ops->name, .threads = 2};
+    Executor *e = ops->open(cx, p, &so);
     if (!e)
         return false;
     void *inputs[64], *outputs[64];
@@ -70,8 +71,8 @@ static bool execute(Context *cx, Plan *p, const Graph *g, Tensor *const *in, Ten
         memset(out[i]->data, 0xff, tensor_bytes(out[i]));              /* poison: NaN, or -1 */
         outputs[i] = out[i]->data;
     }
-    bool ok = executor_cpu.run(e, inputs, outputs, NULL, NULL, cx->diags);
-    executor_cpu.close(e);
+    bool ok = ops->run(e, inputs, outputs, NULL, NULL, cx->diags);
+    ops->close(e);
     return ok;
 }
 
@@ -80,7 +81,10 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text));
     if (!g)
         return false;
-    CodegenOptions co = {.machine = machine_cpu(cx), .fuse = o->fuse};
+    Machine machine = machine_cpu(cx);
+    if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
+        return false;
+    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .fuse = o->fuse};
     Nth nth = {cx, &co, o->schedule};
     if (o->schedule)
         co.schedules = (ScheduleSource){nth_schedule, &nth};

@@ -2,7 +2,11 @@
 #pragma once
 #include "codegen/codegen.h"
 
-typedef struct { bool fuse; uint32_t schedule; /* every group takes the schedule of this rank in its space (modulo its size) */ } RunOptions;
+typedef struct {
+    bool fuse;
+    bool sim;                          /* code for sm_90a on the simulator, instead of the CPU */
+    uint32_t schedule;                 /* every group takes the schedule of this rank in its space (modulo its size) */
+} RunOptions;
 
 /* True when every output passes the acceptance rule; otherwise the reason is printed with the graph and the plan. */
 bool run_graph(const char *text, const RunOptions *o, uint64_t seed);
