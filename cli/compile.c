@@ -133,7 +133,6 @@ static const Column columns[] = {
     {"workspace_bytes", NULL, COL_INT},
     {"passes_seconds", "passes ms", COL_REAL, 1},
     {"codegen_seconds", "code ms", COL_REAL, 1},
-    {"emit_seconds", NULL, COL_REAL},
     {"weights_seconds", "weights ms", COL_REAL, 1},
     {"decisions", "decisions", COL_TEXT},
 };
@@ -157,7 +156,6 @@ static void add_row(Table *t, Arena *a, const Compiled *k, Format f)
     table_int(t, w && dim_is_const(w) ? w->value : -1);
     table_real(t, k->seconds_passes * unit);
     table_real(t, k->seconds_codegen * unit);
-    table_real(t, k->seconds_emit * unit);
     table_real(t, k->seconds_weights * unit);
     table_text(t, b.text ? b.text : "");
 }

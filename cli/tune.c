@@ -178,6 +178,16 @@ static FILE *open_log(Cli *c)
     return f;
 }
 
+static void close_log(Cli *c, FILE *f)
+{
+    int error = !f ? 0 : fflush(f) ? errno : ferror(f) ? EIO : 0;
+    if (error)
+        diag_error(c->cx->diags, PAWL_EXIT_IO, LOC_NONE, NULL, "cannot write %s: %s", c->o.log,
+                   strerror(error));
+    if (f)
+        fclose(f);
+}
+
 static void tune_one(Cli *c, const Arg *path, FILE *log, Table *t)
 {
     Job j;
@@ -220,8 +230,7 @@ static ExitCode run_tune(Cli *c)
         tune_one(c, &c->args[i], log, t);
     if (table_rows(t))
         table_print(t, c->out, (Format)c->o.format);
-    if (log)
-        fclose(log);
+    close_log(c, log);
     return cli_end(c);
 }
 

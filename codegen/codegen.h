@@ -100,7 +100,7 @@ typedef struct Compiled {
     Vec(PlanDecision) decisions;                   /* of choices that nobody picked: the model's */
     Groups *groups;
     Plan *plan;
-    double seconds_passes, seconds_codegen, seconds_emit, seconds_weights;
+    double seconds_passes, seconds_codegen, seconds_weights;
 } Compiled;
 
 bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out);

@@ -52,7 +52,7 @@ bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOpti
 {
     *out = (Compiled){.workload = w};
     double start = clock_seconds();
-    out->graph = w ? graph_specialise(t->graph, w->values, w->n) : graph_specialise(t->graph, NULL, 0);
+    out->graph = graph_specialise(t->graph, w ? w->values : NULL, w ? w->n : 0);
     if (!out->graph)
         return false;
     /* passes rewrite in place: they get a copy, so that the graph before any pass stays for oracles and reports */

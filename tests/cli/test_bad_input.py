@@ -273,6 +273,8 @@ case("tuning without a place", ["tune", "{t}/norm.yaml", "-d", "cpu", "-w", "one
      IO, "/proc/none", "pawl db import")
 case("tuning with a broken database", ["tune", "{t}/norm.yaml", "-d", "cpu", "-w", "one", "--budget", "1", "--db", "g.sqlite"],
      IO, "g.sqlite", files={"g.sqlite": b"garbage " * 500}, keeps="g.sqlite")
+case("tuning log on a full disk", ["tune", "{t}/norm.yaml", "-d", "cpu", "-w", "one", "--budget", "1", "--log", "/dev/full"],
+     IO, "cannot write /dev/full: No space left on device")
 case("tuning on a full disk", ["tune", "{t}/norm.yaml", "-d", "cpu", "-w", "one", "--budget", "1", "--db", "t.sqlite"], IO,
      "t.sqlite", small_files=30000)
 case("log into nowhere", ["tune", "{t}/norm.yaml", "--log", "no/where"], IO, "no/where")
