@@ -30,3 +30,21 @@ extern "C" __device__ __noinline__ float pawl_powf(float x, float y) { return po
 #define acoshf pawl_acoshf
 #define atanhf pawl_atanhf
 #define powf pawl_powf
+// The overloads without f, where they are called on floats.
+#define PAWL_LIFT_OVERLOAD(name)                                                        \
+    __device__ __forceinline__ float pawl_lift_##name(float x) { return pawl_##name##f(x); } \
+    __device__ __forceinline__ double pawl_lift_##name(double x) { return name(x); }
+PAWL_LIFT_OVERLOAD(exp) PAWL_LIFT_OVERLOAD(exp2) PAWL_LIFT_OVERLOAD(expm1) PAWL_LIFT_OVERLOAD(log)  PAWL_LIFT_OVERLOAD(log2)
+PAWL_LIFT_OVERLOAD(log1p) PAWL_LIFT_OVERLOAD(sin) PAWL_LIFT_OVERLOAD(cos) PAWL_LIFT_OVERLOAD(tanh) PAWL_LIFT_OVERLOAD(erf) PAWL_LIFT_OVERLOAD(erfc)
+#undef PAWL_LIFT_OVERLOAD
+#define exp(x) pawl_lift_exp(x)
+#define exp2(x) pawl_lift_exp2(x)
+#define expm1(x) pawl_lift_expm1(x)
+#define log(x) pawl_lift_log(x)
+#define log2(x) pawl_lift_log2(x)
+#define log1p(x) pawl_lift_log1p(x)
+#define sin(x) pawl_lift_sin(x)
+#define cos(x) pawl_lift_cos(x)
+#define tanh(x) pawl_lift_tanh(x)
+#define erf(x) pawl_lift_erf(x)
+#define erfc(x) pawl_lift_erfc(x)

@@ -192,6 +192,7 @@ SimResidues *sim_residues_new(const ResidueField *f, Arena *a)
 SimDomain *sim_residues_domain(SimResidues *s) { return &s->domain; }
 const SimDecision *sim_residue_decisions(const SimResidues *s) { return s->decisions; }
 uint64_t sim_residue_ties(const SimResidues *s) { return s->ties; }
+const PtxInst *sim_residue_taken_apart(const SimResidues *s) { return s->taken_apart; }
 
 static uint8_t type_of(DType t) { return t == DT_F64 ? PT_F64 : t == DT_F16 ? PT_F16 : t == DT_BF16 ? PT_BF16 : PT_F32; }
 

@@ -24,3 +24,6 @@ void         sim_residue_store(SimResidues *s, DType t, void *element, Residue r
 Residue      sim_residue_load(SimResidues *s, DType t, const void *element);
 const SimDecision *sim_residue_decisions(const SimResidues *s);       /* by instruction of the last module; NULL: none ran */
 uint64_t     sim_residue_ties(const SimResidues *s);                  /* decisions between numbers too near to call */
+/* The first instruction that took a float apart by its bits (integer arithmetic, shifts, masks other than those of signs and of bf16),
+ * where the residues end: what follows from it means nothing, and lift.cuh was probably left out. NULL: none did. */
+const PtxInst *sim_residue_taken_apart(const SimResidues *s);

@@ -220,6 +220,23 @@ static SimFlow convert(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t
     return FLOW_NEXT;
 }
 
+/* ---- floats taken apart ------------------------------------------------------------------------------------------------------------------------- */
+static SimFlow integer(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t mask)
+{
+    for (uint32_t k = 1; k < inst->n_operands && !s->taken_apart; k++) {
+        const PtxOperand *o = &inst->operand[k];
+        if (o->kind != OPERAND_SLOT || o->slot.bytes != 4 || o->slot.base != SLOT_FRAME)
+            continue;
+        for_lanes(l, mask) {
+            uint32_t a = slot_u32(w, o->slot)[l], other = inst->n_operands == 3 && k == 1 ? (uint32_t)slot_get(w, inst->operand[2].slot, l) : 0;
+            bool halves = (inst->op == PO_AND && (other == 0xffff0000 || other == 0xffff)) || ((inst->op == PO_SHR || inst->op == PO_SHL) && other == 16);
+            if (!halves && residue_is_handle(s, PT_F32, a))
+                s->taken_apart = inst;
+        }
+    }
+    return exec_bits(w, inst, mask);
+}
+
 /* ---- signs by bits: xor with the sign bit, and without it ------------------------------------------------------------------------------ */
 static bool sign_mask(const PtxInst *inst, uint32_t b, bool *pair)
 {
@@ -257,7 +274,7 @@ static SimFlow logic(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t m
         slot_set(w, inst->operand[0].slot, l, r);
         rest &= ~(1u << l);
     }
-    return rest ? exec_bits(w, inst, rest) : FLOW_NEXT;
+    return rest ? integer(s, w, inst, rest) : FLOW_NEXT;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------------- */
@@ -365,7 +382,8 @@ static SimFlow step(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t ma
     switch (inst->op) {
     case PO_ADD: case PO_SUB: case PO_MUL: case PO_DIV: case PO_FMA: case PO_MAD: case PO_RCP: case PO_SQRT: case PO_RSQRT: case PO_SIN:
     case PO_COS: case PO_LG2: case PO_EX2: case PO_TANH: case PO_NEG: case PO_ABS: case PO_COPYSIGN: case PO_MIN: case PO_MAX:
-        return floats ? arithmetic(s, w, inst, mask) : exec_bits(w, inst, mask);
+        return floats ? arithmetic(s, w, inst, mask) : integer(s, w, inst, mask);
+    case PO_SHL: case PO_SHR: case PO_BFE: return integer(s, w, inst, mask);
     case PO_SET: case PO_SETP:
         return type_is_float(inst->type[inst->n_types - 1]) ? compare(s, w, inst, mask) : exec_bits(w, inst, mask);
     case PO_TESTP: return by_the_double(s, w, inst, inst->type[0], mask);

@@ -16,6 +16,7 @@ struct SimResidues {
     struct { uint64_t bits; uint8_t type; bool known; Residue r; } cache[LITERAL_CACHE];
     SimDecision *decisions;
     uint64_t ties;
+    const PtxInst *taken_apart;
     bool full;                             /* more 16-bit values than there are handles */
 };
 

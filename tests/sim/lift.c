@@ -127,6 +127,7 @@ static bool launch(Lift *l, const char *ptx, const uint32_t grid[3], const uint3
         snprintf(l->r->fault, sizeof l->r->fault, "%s, line %u: %s", sim_fault_name(out.faults[0].kind), out.faults[0].inst ? out.faults[0].inst->line : 0,
                  out.faults[0].text);
     l->r->faults += out.n_faults;
+    l->r->taken_apart |= sim_residue_taken_apart(l->s) != NULL;
     const SimDecision *d = sim_residue_decisions(l->s);
     for (uint32_t i = 0; d && i < m->code.n; i++)
         l->r->one_sided += (d[i].is_true == 0) != (d[i].is_false == 0);

@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     uint64_t equal, different, unsure;                    /* elements of all outputs */
     uint32_t kernels, faults, one_sided;                  /* one_sided: instructions that decided one way only: range guards */
-    bool edited;
+    bool edited, taken_apart;
     char fault[256];                                      /* the first */
     Residue kernel, reference;                            /* of the first difference */
 } LiftResult;

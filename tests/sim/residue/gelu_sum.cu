@@ -10,6 +10,8 @@ extern "C" __global__ void gelu_sum(const unsigned *x, float *y)
         for (int k = 0; k < 2; k++) {
 #ifdef APPROXIMATED
             float g = v[k] / (1 + expf(-1.702f * v[k]));
+#elif defined OVERLOADS
+            float g = 0.5f * v[k] * (1 + erf(v[k] * 0.70710678f));
 #else
             float g = 0.5f * v[k] * (1 + erff(v[k] * 0.70710678f));
 #endif
