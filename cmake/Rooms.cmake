@@ -105,6 +105,11 @@ if(EXISTS "${passgen_main}")
                                 COMPILE_OPTIONS "-Wno-unused;-Wno-unused-parameter")
 endif()
 
+# The simulator's loops over lanes are worth vectorising in every build but the sanitizers'.
+pawl_sources(sources "runtime/sim/*.c")
+if(NOT CMAKE_BUILD_TYPE STREQUAL Asan)
+    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "-O2;-ftree-vectorize")
+endif()
 pawl_sources(sources "runtime/*.c")
 pawl_room(runtime "${sources}" "room_base;dep_cuda_headers")
 

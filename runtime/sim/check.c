@@ -41,41 +41,97 @@ static void clock_drop(Checker *c, SyncClock *k)
 
 static void known_drop(Checker *c, CtaKnown *k)
 {
-    while (k && --k->refs == 0) {
-        CtaKnown *next = k->next;
-        clock_drop(c, k->clock);
-        free(k);
-        k = next;
-    }
+    if (!k || --k->refs)
+        return;
+    for (uint32_t i = 0; i < k->n; i++)
+        clock_drop(c, k->at[i].clock);
+    free(k);
 }
 
-static CtaKnown *known_push(CtaKnown *list, uint32_t cta, SyncClock *clock)
+static CtaKnown *known_new(uint32_t room)
 {
-    CtaKnown *k = malloc(sizeof *k);
+    CtaKnown *k = malloc(sizeof *k + sizeof *k->at * room);
     if (!k)
         exit(PAWL_EXIT_DEVICE);
-    *k = (CtaKnown){1, cta, clock, list};
-    clock->refs++;
+    *k = (CtaKnown){.refs = 1};
     return k;
 }
 
-/* Adds what `from` holds to *to, which owns its list. */
+static void known_put(CtaKnown *k, uint32_t cta, SyncClock *clock)
+{
+    clock->refs++;
+    k->at[k->n].cta = cta;
+    k->at[k->n++].clock = clock;
+}
+
+/* The one of two vectors that has all of the other, or a new one. */
+static SyncClock *later(Checker *c, SyncClock *a, SyncClock *b)
+{
+    bool a_has = true, b_has = true;
+    for (uint32_t i = 0; i < c->n; i++) {
+        a_has &= a->of[i] >= b->of[i];
+        b_has &= b->of[i] >= a->of[i];
+    }
+    SyncClock *k = a_has ? a : b_has ? b : clock_new(c);
+    if (a_has || b_has) {
+        k->refs++;
+        return k;
+    }
+    for (uint32_t i = 0; i < c->n; i++)
+        k->of[i] = a->of[i] > b->of[i] ? a->of[i] : b->of[i];
+    return k;
+}
+
+/* Adds what `from` holds to *to. */
 static void known_join(Checker *c, CtaKnown **to, CtaKnown *from)
 {
-    if (!*to) {
-        if (from)
-            from->refs++;
-        *to = from;
+    CtaKnown *a = *to, *b = from;
+    if (!b || a == b)
+        return;
+    if (!a) {
+        b->refs++;
+        *to = b;
         return;
     }
-    for (CtaKnown *k = from; k; k = k->next) {
-        bool have = false;
-        for (CtaKnown *x = *to; x && !have; x = x->next)
-            have = x == k || x->clock == k->clock;
-        if (!have)
-            *to = known_push(*to, k->cta, k->clock);
+    CtaKnown *k = known_new(a->n + b->n);
+    for (uint32_t i = 0, j = 0; i < a->n || j < b->n; ) {
+        if (j == b->n || (i < a->n && a->at[i].cta < b->at[j].cta)) {
+            known_put(k, a->at[i].cta, a->at[i].clock);
+            i++;
+        } else if (i == a->n || b->at[j].cta < a->at[i].cta) {
+            known_put(k, b->at[j].cta, b->at[j].clock);
+            j++;
+        } else {
+            SyncClock *both = a->at[i].clock == b->at[j].clock ? NULL : later(c, a->at[i].clock, b->at[j].clock);
+            known_put(k, a->at[i].cta, both ? both : a->at[i].clock);
+            clock_drop(c, both);
+            i++;
+            j++;
+        }
     }
-    (void)c;
+    known_drop(c, a);
+    *to = k;
+}
+
+static void known_add(Checker *c, CtaKnown **to, uint32_t cta, SyncClock *clock)
+{
+    CtaKnown *one = known_new(1);
+    known_put(one, cta, clock);
+    known_join(c, to, one);
+    known_drop(c, one);
+}
+
+static const SyncClock *known_find(const CtaKnown *k, uint32_t cta)
+{
+    uint32_t lo = 0, hi = k ? k->n : 0;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (k->at[mid].cta < cta)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return k && lo < k->n && k->at[lo].cta == cta ? k->at[lo].clock : NULL;
 }
 
 static void clock_join(Checker *c, SyncClock *to, const SyncClock *from)
@@ -164,19 +220,29 @@ static void add_lanes(Checker *c, SimWarp *w, uint32_t mask, SyncClock *sum)
 
 static uint32_t cta_mark(const Checker *c, const SimWarp *w) { return c->base + (uint32_t)w->cta->linear + 1; }
 
-/* Of another CTA's thread: what it knows goes into the list, by CTA. */
+/* A vector of what the lane knows, itself included, of its own CTA; what it knows of others joins *others. */
+static SyncClock *snapshot(Checker *c, SimWarp *w, uint32_t lane, CtaKnown **others)
+{
+    SyncClock *k = clock_copy(c, w->clock[lane]);
+    k->of[thread_of(w, lane)] = w->own_clock[lane]++;
+    known_join(c, others, k->others);
+    known_drop(c, k->others);
+    k->others = NULL;
+    return k;
+}
+
+static void tell(Checker *c, SimWarp *w, uint32_t lane, CtaKnown **list)
+{
+    SyncClock *k = snapshot(c, w, lane, list);
+    known_add(c, list, cta_mark(c, w), k);
+    clock_drop(c, k);
+}
+
+/* Of another CTA's threads: what they know goes into the list, by CTA. */
 static void arrive_from_afar(Checker *c, SimWarp *w, uint32_t mask, SyncClock *sum)
 {
-    for_lanes(l, mask) {
-        SyncClock *k = clock_copy(c, w->clock[l]);
-        k->of[thread_of(w, l)] = w->own_clock[l]++;
-        if (k->others)
-            known_join(c, &sum->others, k->others);
-        known_drop(c, k->others);
-        k->others = NULL;
-        sum->others = known_push(sum->others, cta_mark(c, w), k);
-        clock_drop(c, k);
-    }
+    for_lanes(l, mask)
+        tell(c, w, l, &sum->others);
     sum->dirty |= (w->dirty & mask) != 0;
 }
 
@@ -192,11 +258,10 @@ void check_arrive(Checker *c, SimWarp *w, uint32_t mask, SyncClock **sum)
         arrive_from_afar(c, w, mask, *sum);
 }
 
-static void learn_own(const Checker *c, SyncClock *k, const CtaKnown *list, uint32_t cta)
+static void learn_own(const Checker *c, SyncClock *k, const SyncClock *from)
 {
-    for (const CtaKnown *x = list; x; x = x->next)
-        for (uint32_t i = 0; x->cta == cta && i < c->n; i++)
-            k->of[i] = k->of[i] > x->clock->of[i] ? k->of[i] : x->clock->of[i];
+    for (uint32_t i = 0; from && i < c->n; i++)
+        k->of[i] = k->of[i] > from->of[i] ? k->of[i] : from->of[i];
 }
 
 /* A barrier that threads of other CTAs arrived at. */
@@ -204,21 +269,17 @@ static void leave_far(Checker *c, SimWarp *w, uint32_t lane, const SyncClock *su
 {
     SyncClock *k = clock_copy(c, w->clock[lane]);
     uint32_t cta = cta_mark(c, w);
-    learn_own(c, k, sum->others, cta);
+    learn_own(c, k, known_find(sum->others, cta));
     if (sum->cta == cta) {
-        for (uint32_t i = 0; i < c->n; i++)
-            k->of[i] = k->of[i] > sum->of[i] ? k->of[i] : sum->of[i];
+        learn_own(c, k, sum);
     } else {
         SyncClock *copy = clock_copy(c, sum);
         known_drop(c, copy->others);
         copy->others = NULL;
-        CtaKnown *one = known_push(NULL, sum->cta, copy);
+        known_add(c, &k->others, sum->cta, copy);
         clock_drop(c, copy);
-        known_join(c, &k->others, one);
-        known_drop(c, one);
     }
-    if (sum->others)
-        known_join(c, &k->others, sum->others);
+    known_join(c, &k->others, sum->others);
     set_clock(c, w, lane, k);
     clock_drop(c, k);
 }
@@ -281,20 +342,7 @@ static ReleaseCell *release_cell(Checker *c, const SimWarp *w, uint64_t address,
 
 static void release_lane(Checker *c, SimWarp *w, uint32_t lane, ReleaseCell *r)
 {
-    uint32_t cta = cta_mark(c, w), t = thread_of(w, lane);
-    if (r->list && r->list->refs == 1 && r->list->cta == cta && r->list->clock->refs == 1) {
-        clock_join(c, r->list->clock, w->clock[lane]);
-        r->list->clock->of[t] = w->own_clock[lane]++;
-    } else {
-        SyncClock *k = clock_copy(c, w->clock[lane]);
-        k->of[t] = w->own_clock[lane]++;
-        if (k->others)
-            known_join(c, &r->list, k->others);
-        known_drop(c, k->others);
-        k->others = NULL;
-        r->list = known_push(r->list, cta, k);
-        clock_drop(c, k);
-    }
+    tell(c, w, lane, &r->list);
     r->version++;
 }
 
@@ -309,7 +357,7 @@ static void acquire_cell(Checker *c, SimWarp *w, uint32_t lane, const ReleaseCel
     if (!r->list || (old->seen == r && old->seen_version == r->version))
         return;
     SyncClock *k = clock_copy(c, old);
-    learn_own(c, k, r->list, cta_mark(c, w));
+    learn_own(c, k, known_find(r->list, cta_mark(c, w)));
     known_join(c, &k->others, r->list);
     k->seen = r;
     k->seen_version = r->version;
@@ -358,10 +406,8 @@ static bool ordered(const Access *a, const ShadowMark *m)
     const SyncClock *k = a->w->clock[a->lane];
     if (m->cta == a->mark.cta)
         return m->thread == a->mark.thread || k->of[m->thread] >= m->clock;
-    for (const CtaKnown *x = k->others; x; x = x->next)
-        if (x->cta == m->cta && x->clock->of[m->thread] >= m->clock)
-            return true;
-    return false;
+    const SyncClock *far = known_find(k->others, m->cta);
+    return far && far->of[m->thread] >= m->clock;
 }
 
 static void report(const Access *a, const ShadowMark *m, const char *earlier)

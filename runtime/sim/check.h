@@ -25,8 +25,8 @@ typedef struct SyncClock {
     struct CtaKnown *others;
     uint32_t of[];
 } SyncClock;
-/* What is known of threads of other CTAs: vectors by CTA, shared, in a list that only grows at its head. */
-typedef struct CtaKnown { uint32_t refs; uint32_t cta; SyncClock *clock; struct CtaKnown *next; } CtaKnown;
+/* What is known of threads of other CTAs: a vector a CTA, sorted by CTA; immutable and shared. */
+typedef struct CtaKnown { uint32_t refs, n; struct { uint32_t cta; SyncClock *clock; } at[]; } CtaKnown;
 
 typedef struct Checker Checker;
 Checker *check_new(SimMachine *m);

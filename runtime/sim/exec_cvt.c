@@ -55,11 +55,11 @@ static uint64_t clamp_int(uint8_t to, uint8_t from, uint64_t v)
     return negative ? 0 : v > hi ? hi : v;
 }
 
-static uint64_t int_of_float(uint8_t to, double v, Rounding r)
+static uint64_t int_of_float(uint8_t to, uint8_t from, double v, Rounding r)
 {
     uint32_t bits = ptx_type_bytes((PtxType)to) * 8;
     if (v != v)
-        return bits == 64 ? UINT64_C(1) << 63 : 0;
+        return bits == 64 ? UINT64_C(1) << 63 : bits == 32 && from == PT_F64 ? UINT64_C(1) << 31 : 0;
     v = to_integral(v, r);
     if (is_signed(to)) {
         double top = ldexp(1, (int)bits - 1);
@@ -90,6 +90,9 @@ static double read_float(uint8_t t, uint64_t v)
     return d != d ? widen_nan(t, v) : d;
 }
 
+/* A NaN keeps what fits of its payload. */
+static uint32_t canonical_tf32(double v) { return (uint32_t)(bits64(v) >> 32 & 0x80000000) | 0x7fc00000 | (uint32_t)(bits64(v) >> 29 & 0x3fe000); }
+
 static uint64_t write_float(const PtxInst *i, uint8_t t, double v)
 {
     if (t == PT_F64)
@@ -99,7 +102,7 @@ static uint64_t write_float(const PtxInst *i, uint8_t t, double v)
     if (v != v && t == PT_F32 && (from_f64 || (i->n_types > 1 && i->type[1] == PT_BF16)) && !inst_has(i, PM_SAT))
         return (bits64(v) >> 32 & 0x80000000) | 0x7fc00000 | (bits64(v) >> 29 & 0x3fffff);
     if (t == PT_TF32)                                                  /* the low 13 bits of an f32 */
-        return v != v ? 0x7fffe000 : (uint64_t)r << 13;
+        return v != v ? canonical_tf32(v) : (uint64_t)r << 13;
     if (t == PT_F32 && inst_has(i, PM_FTZ))
         r = bits32(ftz32(fp32(r)));
     return r;
@@ -141,7 +144,7 @@ static uint64_t convert(const PtxInst *i, uint64_t v)
     if (from == PT_F32 && inst_has(i, PM_FTZ))
         d = d != d ? (double)fp32(NAN32) : (double)ftz32((float)d);
     if (is_int(to))
-        return int_of_float(to, d, rounding_of(i));
+        return int_of_float(to, from, d, rounding_of(i));
     if (rounds_to_integral(i))
         d = d != d ? d : copysign(to_integral(d, rounding_of(i)), d);
     return write_float(i, to, adjust(i, d));

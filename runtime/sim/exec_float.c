@@ -31,7 +31,7 @@ __attribute__((target("avx2,fma"))) EXEC(fma_f32_fast) { FMA_BODY }
 EXEC1(neg_f32, uint32_t, uint32_t, (a[l] & 0x7fffffff) > 0x7f800000 ? NAN32 : a[l] ^ 0x80000000)
 EXEC1(abs_f32, uint32_t, uint32_t, (a[l] & 0x7fffffff) > 0x7f800000 ? NAN32 : a[l] & 0x7fffffff)
 EXEC1(neg_f64, uint64_t, uint64_t, fp64(a[l]) != fp64(a[l]) ? a[l] | UINT64_C(1) << 51 : a[l] ^ UINT64_C(1) << 63)
-EXEC1(abs_f64, uint64_t, uint64_t, fp64(a[l]) != fp64(a[l]) ? (a[l] | UINT64_C(1) << 51) & ~(UINT64_C(1) << 63) : a[l] & ~(UINT64_C(1) << 63))
+EXEC1(abs_f64, uint64_t, uint64_t, fp64(a[l]) != fp64(a[l]) ? a[l] | UINT64_C(1) << 51 : a[l] & ~(UINT64_C(1) << 63))
 
 /* ---- any rounding, ftz, sat ---- */
 
