@@ -36,7 +36,7 @@ function(pawl_test name label)
         ENVIRONMENT "PAWL=${PROJECT_BINARY_DIR}/pawl;PAWL_LIB=${PROJECT_BINARY_DIR}/libpawl.so;\
 PAWL_SANITIZED=${sanitized};SOURCE_DIR=${PROJECT_SOURCE_DIR};BUILD_DIR=${PROJECT_BINARY_DIR};\
 TEST_TMP=${tmp};PYTHONPATH=${PROJECT_SOURCE_DIR}/python;PYTHONDONTWRITEBYTECODE=1;\
-ASAN_OPTIONS=${sanitizer_options}:strict_string_checks=1:detect_leaks=1:allocator_may_return_null=1;\
+ASAN_OPTIONS=${sanitizer_options}:strict_string_checks=1:detect_leaks=1;\
 UBSAN_OPTIONS=${sanitizer_options};LSAN_OPTIONS=${lsan}")
 endfunction()
 
