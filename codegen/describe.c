@@ -12,8 +12,9 @@ void attr_print(StrBuf *b, const Attr *a)
     case AK_STR:   strbuf_add(b, a->s); break;
     case AK_DTYPE: strbuf_add(b, dtype_name(a->dtype)); break;
     case AK_DIMS: case AK_INTS:
+        strbuf_add(b, "[");
         for (uint32_t i = 0; i < a->n; i++) {
-            strbuf_add(b, i ? ", " : "[");
+            strbuf_add(b, i ? ", " : "");
             if (attr_table[a->key].kind == AK_DIMS)
                 dim_print(b, a->dims[i]);
             else

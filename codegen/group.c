@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, CHEAP_OPS = 24 };
+enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, CHEAP_OPS = 24, MAX_INDEX = 64 };
 
 typedef struct Build {
     Group *g;
@@ -70,10 +70,30 @@ static bool from_memory(const Former *f, const Node *n)
     return n->op == OP_INPUT || n->op == OP_PARAM || n->op == OP_TENSOR || (f->frozen[n->id] && !inline_frozen(f, n));
 }
 
+/* What depends on a symbol is no weight, even where it depends on no input. */
+static bool has_symbols(const Node *n)
+{
+    for (uint32_t i = 0; i < node_rank(n); i++)
+        if (!dim_is_const(n->type.shape.d[i]))
+            return true;
+    for (uint32_t k = 0; k < n->n_attrs; k++) {
+        const Attr *a = &n->attrs[k];
+        if (attr_table[a->key].kind == AK_DIM && !dim_is_const(a->dim))
+            return true;
+        for (uint32_t i = 0; attr_table[a->key].kind == AK_DIMS && i < a->n; i++)
+            if (!dim_is_const(a->dims[i]))
+                return true;
+    }
+    return false;
+}
+
 static void find_facts(Former *f, Node **order, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         Node *x = order[i];
+        f->frozen[x->id] &= !has_symbols(x);
+        for (uint32_t k = 0; k < x->n_in; k++)
+            f->frozen[x->id] &= f->frozen[x->in[k]->id];
         bool literal = x->op == OP_CONST || x->op == OP_IOTA || (x->n_in && op_class(x->op) != CLASS_SOURCE);
         float cost = op_cost(x);
         for (uint32_t k = 0; k < x->n_in; k++) {
@@ -314,6 +334,8 @@ static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
                 rest = dim_subst(f->p, rest, &(DimSubst){g->sym[d], dim_const(f->p, 0)}, 1);
         if (!dim_is_const(rest))
             return "its coordinates depend on another reduction";
+        if (v->at[0].d[i]->lo < 0 || !dim_lt(f->p, v->at[0].d[i], n->type.shape.d[i]))
+            return "it is read beside padding or another part";       /* its rows would be read where there are none */
     }
     if (g->reduces.n && g->outer_mask != mask)
         return "its rows differ from the group's";
@@ -339,6 +361,10 @@ static const char *refused(Former *f, Build *b, Node *n, const Visit *v)
         return "it is read at too many places";
     if (b->n_nodes >= GROUP_MAX_NODES)
         return "the group is full";
+    for (uint32_t i = 0; i < v->n_at; i++)                  /* every reshape on the way may double it */
+        for (uint32_t d = 0; d < node_rank(n); d++)
+            if (v->at[i].d[d]->size > MAX_INDEX)
+                return "its coordinates have become too long";
     if (op_class(n->op) == CLASS_REDUCE)
         return reduce_refused(f, b, n, v);
     if (op_class(n->op) == CLASS_CONTRACT)
@@ -430,7 +456,10 @@ static bool store_in_reader(Former *f, Node *n, uint32_t n_visits)
         k++;
     if (k == v->n_at || v->b->g->matmul || refused(f, v->b, n, v) || reads_from(f, v->b, n))
         return false;
-    vec_push(f->cx->arena, &v->b->g->outputs, ((GroupOutput){n, v->at[k]}));
+    GroupOutput out = {n, v->at[k]};
+    for (uint32_t d = 0; d < node_rank(n); d++)            /* at 0 of a dim of 1, whatever the reader calls it */
+        out.at.d[d] = dim_is(n->type.shape.d[d], 1) ? dim_const(f->p, 0) : out.at.d[d];
+    vec_push(f->cx->arena, &v->b->g->outputs, out);
     f->home[n->id] = v->b;
     join(f, v->b, n, v);
     return true;

@@ -209,8 +209,7 @@ static KInst *lower_concat(Lower *l, const Node *n, const Index *at, uint32_t la
         KInst *v = lower_under(l, cond, n->in[i], &in, lanes);
         result = result && cond ? k_select(l->k, cond, v, result) : v;
     }
-    pawl_assert(result, "concat without a part in range");
-    return result;
+    return result ? result : k_const(l->k, (KType){compute_type(n->type.dtype), 1}, 0);   /* past the end: under a mask that is off */
 }
 
 static KInst *lower_pad(Lower *l, const Node *n, const Index *at, uint32_t lanes)
@@ -218,11 +217,11 @@ static KInst *lower_pad(Lower *l, const Node *n, const Index *at, uint32_t lanes
     InRange range;
     Index in = index_operand(l->k->cx->dims, n, 0, at, &range);
     KInst *cond = lower_in_range(l, &range, lanes);
-    KInst *v = lower_under(l, cond, n->in[0], &in, lanes);
-    if (!cond)
-        return v;
     const Attr *fill = node_attr(n, ATTR_FILL);
-    return k_select(l->k, cond, v, k_const(l->k, v->type, fill ? fill->f : 0));
+    if (cond && is_false(cond))                                /* its own elements are never met */
+        return k_const(l->k, (KType){compute_type(n->type.dtype), 1}, fill ? fill->f : 0);
+    KInst *v = lower_under(l, cond, n->in[0], &in, lanes);
+    return cond ? k_select(l->k, cond, v, k_const(l->k, v->type, fill ? fill->f : 0)) : v;
 }
 
 /* A position read from memory: bound to a symbol. Lanes with different positions are gathered one by one. */
@@ -353,6 +352,8 @@ static KInst *lower_load(Lower *l, uint32_t buffer, const Node *n, const Index *
 {
     Dim flat = index_flatten(l->k->cx->dims, &n->type.shape, at);
     KInst *mask = l->mask;
+    if (mask && flat->hi < 0)                             /* beside padding: the mask never holds */
+        return k_const(l->k, (KType){compute_type(n->type.dtype), (uint8_t)lanes}, 0);
     KInst *v = k_load(l->k, buffer, flat, lanes, mask, 0);
     v->name = n->name;
     v->stream = l->stream && lanes > 1;                   /* what all lanes share is read again by others */

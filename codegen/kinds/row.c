@@ -448,6 +448,7 @@ static bool build(KindBuild *b)
     if (schedule_get(b->s, "early", 0) && !r.loop)
         load_early(&r);
     uint64_t last = r.loop ? ~(uint64_t)0 : reduced_outputs(&r), all = r.g->outputs.n < 64 ? ((uint64_t)1 << r.g->outputs.n) - 1 : ~(uint64_t)0;
+    group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);
     if (all & ~last)
         store_row(&r, all & ~last);                        /* while the reductions wait for each other */
     group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);

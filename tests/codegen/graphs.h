@@ -53,4 +53,16 @@ static const char *const graphs[] = {
     "graph mean_then { input %x : f32[6, 40]\n %m = mean(%x, axes=[1], keepdims=1)\n %y = sub(%x, %m)\n %z = mul(%m, 2.0)\n return %y, %z }",
     "graph diamond { input %x : f32[6, 40]\n %a = exp(%x)\n %b = sum(%a, axes=[1], keepdims=1)\n %c = sum(mul(%a, %a), axes=[0], keepdims=1)\n"
     " %y = add(div(%a, %b), %c)\n return %y }",
+    /* found by test_random_graphs.c */
+    "graph reduce_beside_padding { input %x : i32[4, 8, 3] ~ randint(-5, 5)\n %a = pad(reduce_sum(%x, axes=[1]), axis=1, low=1, high=2, fill=7)\n"
+    " %b = concat(reduce_max(%x, axes=[1]), reduce_min(%x, axes=[1]), axis=0)\n return %a, %b }",
+    "graph only_padding { input %x : bf16[1]\n %y = softmax(slice(pad(%x, axis=0, low=1, high=1, fill=-0.125), axis=0, start=0, size=1))\n return %y }",
+    "graph mostly_padding { input %x : i32[1] ~ randint(-3, 3)\n %y = min(pad(%x, axis=0, low=2, high=0, fill=3), axes=[0])\n return %y }",
+    "graph padded_one { input %x : bool[1, 1]\n %y = all(pad(flip(%x, axes=[1]), axis=1, low=1, high=1, fill=1), axes=[1], keepdims=1)\n return %y }",
+    "graph short_concat { input %x : f32[1]\n %y = mean(concat(%x, %x, axis=0), axes=[0], keepdims=1)\n return %y }",
+    "graph early_beside_rows { input %x : f32[1, 1, 32]\n %s = reduce_sum(%x, axes=[1])\n %a = add(%s, -0.5)\n"
+    " %v = var(%s, axes=[0], correction=0, keepdims=1)\n return %v, %a }",
+    "graph gather_of_one { input %x : f32[]\n input %i : i64[] ~ randint(-1, 1)\n %r = reshape(%x, shape=[1, 1])\n %y = gather(%r, %i, axis=1)\n return %y, %r }",
+    "graph scalar_weight { param %w : f32[]\n %y = exp(expand(%w, shape=[]))\n return %y }",
+    "graph short_column { input %x : f32[5, 1, 13, 13]\n %y = logsumexp(%x, axes=[1], keepdims=1)\n return %y }",
 };
