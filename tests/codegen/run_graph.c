@@ -2,9 +2,12 @@
 #include "codegen/weights.h"
 #include "ir/eval.h"
 #include "ir/text.h"
+#include "passes/pass.h"
 #include "runtime/executor.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 static Tensor *input_tensor(Context *cx, const GraphInput *in, uint64_t seed)
 {
@@ -50,7 +53,8 @@ static bool set_weights(Context *cx, Plan *p, const Graph *g, Tensor *const *in)
     return true;
 }
 
-static bool execute(Context *cx, Plan *p, const Graph *g, Tensor *const *in, Tensor **out)
+/* `g` has no symbols left; the plan may, all of them `symbol`. */
+static bool execute(Context *cx, Plan *p, const Graph *g, const int64_t *symbol, Tensor *const *in, Tensor **out)
 {
     const ExecutorOps *ops = p->target == TARGET_CUDA ? &executor_sim : &executor_cpu;
     pawl_session_options so = {.size = sizeof so, .device = ops->name, .threads = 2};
@@ -71,28 +75,32 @@ static bool execute(Context *cx, Plan *p, const Graph *g, Tensor *const *in, Ten
         memset(out[i]->data, 0xff, tensor_bytes(out[i]));              /* poison: NaN, or -1 */
         outputs[i] = out[i]->data;
     }
-    bool ok = ops->run(e, inputs, outputs, NULL, NULL, cx->diags);
+    bool ok = ops->run(e, inputs, outputs, symbol, NULL, cx->diags);
     ops->close(e);
     return ok;
 }
 
-static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t seed, Plan **plan)
+/* A copy as the passes leave it, with any of the alternatives. */
+static Graph *rewritten(Context *cx, const Graph *g, uint64_t picks)
 {
-    Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text));
-    if (!g)
-        return false;
-    Machine machine = machine_cpu(cx);
-    if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
-        return false;
-    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .fuse = o->fuse};
-    Nth nth = {cx, &co, o->schedule};
-    if (o->schedule)
-        co.schedules = (ScheduleSource){nth_schedule, &nth};
+    Graph *copy = graph_specialise(g, NULL, 0);
+    PassOptions po = {.verify = true};
+    if (!copy || !pipeline_run(copy, &po, NULL))
+        return NULL;
+    uint32_t n;
+    ChoiceInfo *list = choices_list(copy, cx->scratch, &n);
+    ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        pick[i] = (ChoicePick){list[i].id, (uint32_t)(hash_mix(picks, i) >> 32) % list[i].n_alternatives};
+    return choices_resolve(copy, pick, n);
+}
+
+static bool check_at(Context *cx, Plan *p, const Graph *g, const int64_t *symbol, uint64_t seed)
+{
     Tensor *in[64], *out[64];
     for (uint32_t i = 0; i < g->inputs.n; i++)
         in[i] = input_tensor(cx, &g->inputs.data[i], seed);
-    *plan = codegen_plan(cx, g, NULL, &co);
-    if (!*plan || !set_weights(cx, *plan, g, in) || !execute(cx, *plan, g, in, out))
+    if (!set_weights(cx, p, g, in) || !execute(cx, p, g, symbol, in, out))
         return false;
     VerifyReport r;
     if (!verify_outputs(NULL, g, in, out, seed, cx->arena, &r))
@@ -103,6 +111,47 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     return r.pass;
 }
 
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t seed, Plan **plan)
+{
+    Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text)), *compiled = g;
+    if (!g)
+        return false;
+    Machine machine = machine_cpu(cx);
+    if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
+        return false;
+    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .fuse = o->fuse};
+    Nth nth = {cx, &co, o->schedule};
+    if (o->schedule)
+        co.schedules = (ScheduleSource){nth_schedule, &nth};
+    double start = cpu_seconds();
+    if (o->passes && !(compiled = rewritten(cx, g, o->picks)))
+        return false;
+    *plan = codegen_plan(cx, compiled, NULL, &co);
+    if (o->seconds)
+        *o->seconds = fmax(*o->seconds, cpu_seconds() - start);
+    if (!*plan)
+        return false;
+    if (!o->n_symbol)
+        return check_at(cx, *plan, g, NULL, seed);
+    for (uint32_t i = 0; i < o->n_symbol; i++) {
+        bool left = (*plan)->symbols.n > 0;
+        DimValue value = {left ? (*plan)->symbols.data[0].name : str_intern(cx->strs, "S"), o->symbol[i]};
+        Graph *special = graph_specialise(g, &value, 1);
+        if (special && check_at(cx, *plan, special, left ? &o->symbol[i] : NULL, seed))
+            continue;
+        fprintf(stderr, "%s = %lld\n", value.name, (long long)value.value);
+        return false;
+    }
+    return true;
+}
+
 bool run_graph(const char *text, const RunOptions *o, uint64_t seed)
 {
     Context *cx = context_new();
@@ -110,7 +159,7 @@ bool run_graph(const char *text, const RunOptions *o, uint64_t seed)
     bool ok = check(cx, text, o, seed, &plan);
     if (!ok) {
         diags_print(cx->diags, stderr, false);
-        fprintf(stderr, "fuse=%d schedule=%u\n%s\n", o->fuse, o->schedule, text);
+        fprintf(stderr, "fuse=%d schedule=%u passes=%d\n%s\n", o->fuse, o->schedule, o->passes, text);
         if (plan) {
             StrBuf b = strbuf_new(cx->arena);
             plan_print(&b, plan);

@@ -4,8 +4,11 @@
 
 typedef struct {
     bool fuse;
-    bool sim;                          /* code for sm_90a on the simulator, instead of the CPU */
-    uint32_t schedule;                 /* every group takes the schedule of this rank in its space (modulo its size) */
+    bool sim;                             /* code for sm_90a on the simulator, instead of the CPU */
+    uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */
+    bool passes; uint64_t picks;          /* through the pipeline first; choices take alternatives drawn with this */
+    const int64_t *symbol; uint32_t n_symbol;   /* compiled with its symbol, run at these values, held against the graph specialised */
+    double *seconds;                      /* where not NULL: the longest that a compilation took, of processor time */
 } RunOptions;
 
 /* True when every output passes the acceptance rule; otherwise the reason is printed with the graph and the plan. */

@@ -162,13 +162,24 @@ static void shared_access(Sim *s, const KInst *n, uint32_t t)
 }
 
 /* ---- arithmetic ----------------------------------------------------------------------------------------------------------- */
+static double op_value(const KInst *n, const double *a)
+{
+    DType in = n->args[n->op == OP_WHERE]->type.dtype, out = n->type.dtype;
+    if (dtype_is_float(in) || dtype_is_float(out))
+        return dtype_round(out, eval_op_real(n->op, a[0], a[1], a[2]));
+    Value v[3];
+    for (uint32_t i = 0; i < 3; i++)
+        v[i] = (Value){.v = a[i], .i = a[i] >= 0x1p63 ? INT64_MAX : (int64_t)a[i]};
+    return (double)eval_op_integer(n->op, out, in, v);
+}
+
 static void op(Sim *s, const KInst *n, uint32_t t)
 {
     for (uint32_t l = 0; l < n->type.lanes; l++) {
         double a[3] = {0};
         for (uint32_t i = 0; i < n->n_args; i++)
             a[i] = cell(s, n->args[i], t)[l];
-        cell(s, n, t)[l] = dtype_round(n->type.dtype, eval_op_real(n->op, a[0], a[1], a[2]));
+        cell(s, n, t)[l] = op_value(n, a);
     }
 }
 
@@ -330,6 +341,14 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     }
 }
 
+static bool barrier_together(Sim *s, const KInst *n)
+{
+    for (uint32_t t = 1; t < s->threads; t++)
+        if (s->active[t] != s->active[0])
+            return fail(s, n, "a barrier that some threads do not reach");
+    return true;
+}
+
 static void run_block(Sim *s, const KBlock *b)
 {
     for (uint32_t i = 0; i < b->n && s->ok; i++) {
@@ -338,7 +357,7 @@ static void run_block(Sim *s, const KBlock *b)
             loop(s, n);
         else if (n->kind == K_IF)
             branch(s, n);
-        else if (n->kind == K_BARRIER)
+        else if (n->kind == K_BARRIER && barrier_together(s, n))
             s->epoch++;
         for (uint32_t t = 0; t < s->threads && s->ok; t++)
             if (s->active[t])
