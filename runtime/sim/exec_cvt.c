@@ -90,9 +90,6 @@ static double read_float(uint8_t t, uint64_t v)
     return d != d ? widen_nan(t, v) : d;
 }
 
-/* A NaN keeps what fits of its payload. */
-static uint32_t canonical_tf32(double v) { return (uint32_t)(bits64(v) >> 32 & 0x80000000) | 0x7fc00000 | (uint32_t)(bits64(v) >> 29 & 0x3fe000); }
-
 static uint64_t write_float(const PtxInst *i, uint8_t t, double v)
 {
     if (t == PT_F64)
@@ -101,8 +98,10 @@ static uint64_t write_float(const PtxInst *i, uint8_t t, double v)
     bool from_f64 = i->n_types > 1 && i->type[1] == PT_F64;
     if (v != v && t == PT_F32 && (from_f64 || (i->n_types > 1 && i->type[1] == PT_BF16)) && !inst_has(i, PM_SAT))
         return (bits64(v) >> 32 & 0x80000000) | 0x7fc00000 | (bits64(v) >> 29 & 0x3fffff);
+    if (v != v && t == PT_F16 && from_f64 && !inst_has(i, PM_SAT))
+        return (bits64(v) >> 48 & 0x8000) | 0x7e00 | (bits64(v) >> 42 & 0x1ff);
     if (t == PT_TF32)                                                  /* the low 13 bits of an f32 */
-        return v != v ? canonical_tf32(v) : (uint64_t)r << 13;
+        return (uint64_t)r << 13;
     if (t == PT_F32 && inst_has(i, PM_FTZ))
         r = bits32(ftz32(fp32(r)));
     return r;
@@ -141,6 +140,8 @@ static uint64_t convert(const PtxInst *i, uint64_t v)
         return inst_has(i, PM_SAT) ? clamp_int(to, from, v) : narrow_source(to, v);
     }
     double d = read_float(from, v);
+    if (d != d && to == PT_TF32)                                       /* rna leaves the bits (measured: H200) */
+        return inst_has(i, PM_RNA) ? v & 0xffffe000 : 0x7fffe000;
     if (from == PT_F32 && inst_has(i, PM_FTZ))
         d = d != d ? (double)fp32(NAN32) : (double)ftz32((float)d);
     if (is_int(to))
