@@ -197,6 +197,9 @@ struct SimDomain {
     void (*warp_begin)(void *arg, SimWarp *w);     /* registers exist and hold nothing; NULL: not wanted */
     void (*warp_end)(void *arg, SimWarp *w);
     void (*region)(void *arg, SimRegion *r);       /* a buffer is touched for the first time in this launch */
+    /* One element of an asynchronous product: c (where `accumulate`) + sign * sum of a[i] b[i], all as bits: a and b hold them as
+     * numbers. The element's bits. NULL: not wanted. */
+    uint32_t (*dot)(void *arg, const PtxInst *inst, const double *a, const double *b, uint32_t k, int sign, bool accumulate, uint32_t c);
 };
 static inline SimFlow exec_bits(SimWarp *w, const PtxInst *inst, uint32_t mask) { return inst->exec(w, inst, mask); }
 /* Slot as an index into all registers of the warp, whatever the frame; constants and special registers: UINT32_MAX. */

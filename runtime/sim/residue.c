@@ -185,7 +185,7 @@ SimResidues *sim_residues_new(const ResidueField *f, Arena *a)
     s->arena = a;
     s->hash_size = 1 << 12;
     s->hash = arena_new_array(a, uint32_t, s->hash_size);
-    s->domain = (SimDomain){.arg = s, .step = residue_step};
+    s->domain = (SimDomain){.arg = s, .step = residue_step, .dot = residue_dot};
     return s;
 }
 

@@ -393,7 +393,7 @@ static SimFlow step(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t ma
         return floats && (inst_has(inst, PM_ADD) || inst_has(inst, PM_MIN) || inst_has(inst, PM_MAX)) ? atomic(s, w, inst, mask) : exec_bits(w, inst, mask);
     case PO_CALL:  return call(s, w, inst, mask);
     case PO_MMA:   return floats && ptx_type_bytes((PtxType)inst->type[1]) > 1 ? residue_mma(s, w, inst, mask) : floats ? unsupported(w, inst) : exec_bits(w, inst, mask);
-    case PO_WGMMA: return inst_has(inst, PM_MMA_ASYNC) ? unsupported(w, inst) : exec_bits(w, inst, mask);
+    case PO_WGMMA: return inst_has(inst, PM_MMA_ASYNC) && floats && ptx_type_bytes((PtxType)inst->type[1]) == 1 ? unsupported(w, inst) : exec_bits(w, inst, mask);
     case PO_REDUX: return floats ? unsupported(w, inst) : exec_bits(w, inst, mask);
     default:       return exec_bits(w, inst, mask);
     }

@@ -1,4 +1,4 @@
-/* runtime/sim/residue_mma.c — mma.sync over residues. Fragments are laid out as exec_mma.c says; a split into upper and lower parts
+/* runtime/sim/residue_mma.c — mma.sync and wgmma over residues. Fragments are laid out as exec_mma.c says; a split into upper and lower parts
  * (tf32, f16) makes the upper part the number and the lower one zero, so that three products of splits are one product. */
 #include "runtime/sim/exec.h"
 #include "runtime/sim/residue_table.h"
@@ -60,4 +60,15 @@ SimFlow residue_mma(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t ma
         for (uint32_t l = 0; l < LANES; l++)
             slot_set(w, slots(&inst->operand[0])[r], l, d[r][l]);
     return FLOW_NEXT;
+}
+
+uint32_t residue_dot(void *arg, const PtxInst *inst, const double *a, const double *b, uint32_t k, int sign, bool accumulate, uint32_t c)
+{
+    SimResidues *s = arg;
+    Residue sum = accumulate ? residue_of_bits(s, inst->type[0], c) : residue_integer(s->f, 0);
+    for (uint32_t i = 0; i < k; i++) {
+        Residue x = residue_of_bits(s, inst->type[1], (uint64_t)a[i]), y = residue_of_bits(s, inst->type[2], (uint64_t)b[i]);
+        sum = residue_fma(s->f, sign < 0 ? residue_neg(s->f, x) : x, y, sum);
+    }
+    return (uint32_t)residue_to_bits(s, inst->type[0], sum);
 }

@@ -27,3 +27,4 @@ bool     residue_is_handle(const SimResidues *s, uint8_t type, uint64_t bits);
 uint64_t literal_bits(uint8_t type, double v);                        /* the number itself, rounded to the format */
 SimFlow  residue_step(void *arg, SimWarp *w, const PtxInst *inst, uint32_t mask);
 SimFlow  residue_mma(SimResidues *s, SimWarp *w, const PtxInst *inst, uint32_t mask);
+uint32_t residue_dot(void *arg, const PtxInst *inst, const double *a, const double *b, uint32_t k, int sign, bool accumulate, uint32_t c);

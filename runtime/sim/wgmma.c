@@ -50,11 +50,21 @@ static double fp8_value(uint32_t v, int exponent_bits, int mantissa_bits, bool i
     return v & 0x80 ? -r : r;
 }
 
-static double element(uint8_t t, const uint8_t *p)
+/* The bits themselves, as a number, for a domain that has its own products. */
+static double raw_bits(uint8_t t, const uint8_t *p)
+{
+    uint32_t word = 0;
+    memcpy(&word, p, ptx_type_bytes((PtxType)t));
+    return word;
+}
+
+static double element(const SimWarp *w, uint8_t t, const uint8_t *p)
 {
     uint16_t half;
     uint32_t word;
     float f;
+    if (w->machine->domain && w->machine->domain->dot)
+        return raw_bits(t, p);
     switch (t) {
     case PT_F16:  memcpy(&half, p, 2); return f16_to_f32(half);
     case PT_BF16: memcpy(&half, p, 2); return bf16_to_f32(half);
@@ -106,7 +116,7 @@ static bool load_shared(SimWarp *w, const PtxInst *inst, uint64_t desc, bool tra
             if (!p)
                 return false;
             for (uint32_t e = 0; e < per; e++)
-                x[transposed ? i + e : i][transposed ? k : k + e] = element((uint8_t)t, p + e * size);
+                x[transposed ? i + e : i][transposed ? k : k + e] = element(w, (uint8_t)t, p + e * size);
         }
     return true;
 }
@@ -125,7 +135,7 @@ static void load_registers(SimWarp *w, const Product *p, PtxType t, double (*x)[
         const uint32_t *v = words(w, p, o->vector[r]);
         for (uint32_t l = 0; l < LANES; l++)
             for (uint32_t e = 0; e < per; e++)
-                x[l / 4 + (r & 1) * 8][(r / 2 * 4 + l % 4) * per + e] = element((uint8_t)t, (const uint8_t *)&v[l] + e * size);
+                x[l / 4 + (r & 1) * 8][(r / 2 * 4 + l % 4) * per + e] = element(w, (uint8_t)t, (const uint8_t *)&v[l] + e * size);
     }
 }
 
@@ -157,11 +167,18 @@ static uint32_t added(PtxType t, uint32_t c, double sum, bool accumulate)
     return c;
 }
 
+static uint32_t domain_dot(const SimWarp *w, const Product *p, const double *a, const double *b, double sign, uint32_t c)
+{
+    const SimDomain *d = w->machine->domain;
+    return d->dot(d->arg, p->inst, a, b, shape_k(p->inst), (int)sign, p->accumulate, c);
+}
+
 static void store_rows(SimWarp *w, const Product *p, double (*a)[MAX_K], double (*b)[MAX_K], double sign)
 {
     const PtxOperand *d = &p->inst->operand[0];
     PtxType t = (PtxType)p->inst->type[0];
     uint32_t k = shape_k(p->inst);
+    bool own = w->machine->domain && w->machine->domain->dot;
     for (uint32_t r = 0; r < d->n; r++) {
         if (slot_is_sink(d->vector[r]))
             continue;
@@ -170,13 +187,17 @@ static void store_rows(SimWarp *w, const Product *p, double (*a)[MAX_K], double 
             if (t == PT_F16) {         /* two columns a register */
                 uint32_t row = l / 4 + (r & 1) * 8, col = r / 2 * 8 + l % 4 * 2, word = 0;
                 for (uint32_t e = 0; e < 2; e++) {
+                    if (own) {
+                        word |= domain_dot(w, p, a[row], b[col + e], sign, v[l] >> (16 * e) & 0xffff) << (16 * e);
+                        continue;
+                    }
                     double c = p->accumulate ? f16_to_f32((uint16_t)(v[l] >> (16 * e))) : 0;
                     word |= (uint32_t)f64_to_f16(c + sign * dot(a[row], b[col + e], k)) << (16 * e);
                 }
                 v[l] = word;
             } else {
                 uint32_t row = l / 4 + (r >> 1 & 1) * 8, col = r / 4 * 8 + l % 4 * 2 + (r & 1);
-                v[l] = added(t, v[l], sign * dot(a[row], b[col], k), p->accumulate);
+                v[l] = own ? domain_dot(w, p, a[row], b[col], sign, v[l]) : added(t, v[l], sign * dot(a[row], b[col], k), p->accumulate);
             }
         }
     }

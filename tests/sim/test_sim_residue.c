@@ -148,6 +148,8 @@ static const CudaCase cuda[] = {
      {2, 2, 1}, {32, 1, 1}, {"DROPPED_TERM", "SWAPPED"}, NULL},
     {"tensor_core", "graph g {\n input %a : f32[32, 48]\n input %b : f32[16, 48]\n %y = matmul(%a, %b, trans_b=1)\n return %y }",
      {2, 2, 1}, {32, 1, 1}, {"DROPPED_TERM"}, "#define SPLIT\n"},
+    {"warpgroup", "graph g {\n input %a : bf16[64, 16]\n input %b : bf16[8, 16]\n %y = mul(matmul(cast(%a, dtype=f32), cast(%b, dtype=f32), trans_b=1), 2)\n return %y }",
+     {1, 1, 1}, {128, 1, 1}, {"DROPPED_TERM", "SWAPPED", "MISSING_WAIT"}, NULL},
 };
 
 static char *text_of(Arena *a, const char *path)
