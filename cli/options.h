@@ -42,6 +42,10 @@ typedef struct Options {
     /* database */
     const char *for_device, *before;
     bool everything;
+    /* simulating */
+    const char *launch, *ctas;
+    int64_t max_steps, order;
+    bool early;
 } Options;
 
 typedef enum {

@@ -230,7 +230,8 @@ EXEC(special_f64)
     uint64_t *d = COLUMN(uint64_t, 0);
     bool half = inst_has(inst, PM_FTZ);
     for_lanes(l, mask) {
-        double x = COLUMN(const double, 1)[l];
+        uint64_t u = COLUMN(const uint64_t, 1)[l];
+        double x = fp64(half ? u & ~UINT64_C(0xffffffff) : u);                /* the hardware looks at the high word only */
         double r = special(inst, half && fabs(x) < 0x1p-1022 ? copysign(0, x) : x, 0);
         r = half && fabs(r) < 0x1p-1022 ? copysign(0, r) : r;
         d[l] = r != r ? UINT64_C(0x7ff8000000000000) : half ? bits64(r) & ~UINT64_C(0xffffffff) : bits64(r);

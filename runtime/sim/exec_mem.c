@@ -1,6 +1,7 @@
 /* runtime/sim/exec_mem.c — loads, stores, fences. */
 #include "runtime/sim/check.h"
 #include "runtime/sim/exec.h"
+#include "runtime/sim/run.h"
 
 static unsigned order_of(const PtxInst *i)
 {
@@ -51,6 +52,8 @@ EXEC(exec_ld)
     PtxSpace space = space_for(inst, &inst->operand[1]);
     unsigned order = inst->variant;
     operand_addresses(w, inst, &inst->operand[1], mask, address);
+    if (w->machine->launch->profile && space != SPACE_LOCAL && space != SPACE_PARAM)
+        profile_access(w, inst, mask, address, all);
     for_lanes(l, mask) {
         static const uint8_t nothing[64];
         const uint8_t *p = lane_access(w, inst, l, space, address[l], all, all, ACCESS_LOAD | order);
@@ -77,6 +80,8 @@ EXEC(exec_st)
     PtxSpace space = space_for(inst, &inst->operand[0]);
     unsigned order = inst->variant;
     operand_addresses(w, inst, &inst->operand[0], mask, address);
+    if (w->machine->launch->profile && space != SPACE_LOCAL && space != SPACE_PARAM)
+        profile_access(w, inst, mask, address, all);
     for_lanes(l, mask) {
         uint8_t *p = lane_access(w, inst, l, space, address[l], all, all, ACCESS_STORE | order);
         for (uint32_t e = 0; p && e < inst->vector; e++, p += bytes) {
