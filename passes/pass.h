@@ -52,7 +52,10 @@ bool pass_dead_code(PassContext *cx);
 
 /* ---- choices (choices.c) -------------------------------------------------------------------------------------------
  * choice(id; a, b, …): one node an output; nodes with the same id switch together. Alternative 0 is always the unrewritten form. */
-typedef struct { Str id; uint32_t n_alternatives; const char *rule; Loc loc; uint32_t default_alternative; } ChoiceInfo;
+typedef struct {
+    Str id; uint32_t n_alternatives; const char *rule; Loc loc;
+    uint32_t default_alternative;                         /* 0, until a tuner puts in what the machine model prefers */
+} ChoiceInfo;
 ChoiceInfo *choices_list(const Graph *g, Arena *a, uint32_t *n);
 typedef struct { Str id; uint32_t alternative; } ChoicePick;
 /* A graph without choice nodes (copied, then dead code dropped); ids without a pick take alternative 0. */

@@ -165,7 +165,7 @@ static void cuda_kernels_are_their_graphs(void **state)
     (void)state;
     const char *why;
     if (!nvrtc_available(&why)) {
-        print_message("no NVRTC: %s\n", why);
+        print_message("SKIP: %s\n", why);
         skip();
     }
     Arena *a = arena_new();
