@@ -321,6 +321,8 @@ static SimFlow exec_wait(SimWarp *w, const PtxInst *inst, uint32_t mask)
             run_product(w, q->first);
         drop(q);
     }
+    if (w->machine->check)
+        check_warp_sync(w->machine->check, w, mask);                   /* what was read in lane 0's name, all know to be read */
     return w->machine->stop ? FLOW_STOP : FLOW_NEXT;
 }
 
