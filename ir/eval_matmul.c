@@ -3,7 +3,7 @@
  * The wanted elements of a batch are taken in panels of 256 rows: the panel's rows of `a` are gathered once, then each wanted
  * column of `b` once, and every wanted (row, column) is a dot product of two dense lines. Columns are shared out to the threads.
  * All domains add the same way: term k goes to partial sum k mod 16, and the 16 are merged in order. Domains that are only
- * doubles have a typed dot product that the compiler can vectorise; test_eval.c holds each equal to the generic one. */
+ * doubles have a typed dot product that the compiler can vectorise; test_eval_nodes.c holds all of them against plain sums. */
 #include "ir/eval_internal.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* passes/rules/rule.h — rewrite rules: what they are, how they run.
  *
  * A rule file under patterns/ is parsed (parse.c) and compiled (compile.c) to two short straight-line programs, one that matches at
- * a node and one that builds the rewritten form. The interpreter (match.c, rewrite.c) executes their steps; the generator
+ * a node and one that builds the rewritten form. The interpreter (interpret.c) executes their steps; the generator
  * (generate.c) prints the same steps as C. Both stand behind RuleSet, and both call the natives of natives.def.
  *
  * Programs work on slots of a RuleMatch: values (nodes), lists (variadic operands, families), attributes, ops. Slots start
