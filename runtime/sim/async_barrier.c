@@ -60,7 +60,7 @@ void async_barrier_arrive(SimWarp *w, uint32_t lane, AsyncBarrier *b, uint32_t c
 {
     SimMachine *m = w->machine;
     if (count > b->pending) {
-        sim_fault(w, FAULT_BAD_CALL, lane, 0, NULL, true, "%u arrivals at an mbarrier that waits for %u", count, b->pending);
+        sim_fault(w, FAULT_BAD_CALL, lane, 0, NULL, true, "%u arrivals at an mbarrier whose phase waits for %u more", count, b->pending);
         return;
     }
     if (m->check && w->cta == b->owner)

@@ -531,6 +531,49 @@ def matmul(name, size, kind, types, k_step, inputs):
 matmul("bf16", 2, "BF16", BF16, 16, "SMALL_BF16")
 matmul("tf32", 4, "F32", TF32, 8, "SMALL_F32")
 
+def pipeline(blocks, stages):
+    """64 x 64 over `blocks` pieces of 64 along K: one producer thread, one consuming warpgroup, a ring of full and empty barriers."""
+    d = "{" + ", ".join(f"r{i}" for i in range(32)) + "}"
+    full, empty = [f"full+{8 * s}" for s in range(stages)], [f"empty+{8 * s}" for s in range(stages)]
+    produce, consume = "", ""
+    for i in range(blocks):
+        s, turn = i % stages, i // stages
+        if turn:
+            produce += wait(empty[s], (turn - 1) & 1, f"EMPTY{i}")
+        produce += f"mbarrier.arrive.expect_tx.shared::cta.b64 _, [{full[s]}], 16384;\nmov.b32 r64, {64 * i};\nmov.b32 r65, 0;\n" + "".join(
+            f"cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [smem+{16384 * s + 8192 * m}], [m{m}, {{r64, r65}}], [{full[s]}];\n"
+            for m in (0, 1))
+        consume += wait(full[s], turn & 1, f"FULL{i}") + "wgmma.fence.sync.aligned;\n" + "".join(
+            f"add.u64 m4, m2, {(16384 * s + 32 * k) >> 4};\nadd.u64 m5, m3, {(16384 * s + 32 * k) >> 4};\n"
+            f"wgmma.mma_async.sync.aligned.m64n64k16.{BF16} {d}, m4, m5, 1, 1, 1, 0, 0;\n" for k in range(4)) + \
+            f"wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n@q mbarrier.arrive.shared::cta.b64 _, [{empty[s]}];\n"
+    program("pipeline_bf16", f"a ring of {stages} stages: TMA by one thread, wgmma by another warpgroup, full and empty barriers", "setp.eq.u32 t, tid, 0;\n" +
+            "".join(f"@t mbarrier.init.shared::cta.b64 [{f}], 1;\n@t mbarrier.init.shared::cta.b64 [{e}], 4;\n" for f, e in zip(full, empty)) +
+            "fence.mbarrier_init.release.cluster;\nbar.sync 0;\n" + ADDRESS + """
+    mov.b64 lx, map1;
+    cvta.param.u64 m1, lx;
+    setp.ge.u32 p, tid, 128;
+    @p bra CONSUMER;
+    setmaxnreg.dec.sync.aligned.u32 40;
+    @!t bra END;
+    """ + produce + """
+    bra END;
+    CONSUMER:
+    setmaxnreg.inc.sync.aligned.u32 152;
+    setp.eq.u32 q, lane, 0;
+    """ + descriptor("m2", 0, 16, 1024, 128) + descriptor("m3", 8192, 16, 1024, 128) + "".join(f"mov.b32 r{i}, 0;\n" for i in range(32)) + consume + """
+    sub.u32 y, tid, 128;
+    mul.wide.u32 lx, y, 128;
+    add.u64 to, dst, lx;
+    """ + "".join(f"st.global.v4.u32 [to+{16 * i}], {{r{4 * i}, r{4 * i + 1}, r{4 * i + 2}, r{4 * i + 3}}};\n" for i in range(8)) + "END:\n",
+            words_in=2 * 64 * 64 * blocks // 2, words_out=4096, per_in=1, block=256, directives="\n.reqntid 256\n.maxnreg 96", inputs="SMALL_BF16",
+            module=f".shared .align 1024 .b8 smem[{16384 * stages}];\n.shared .align 8 .b64 full[{stages}];\n.shared .align 8 .b64 empty[{stages}];",
+            params=", .param .align 64 .b8 map0[128], .param .align 64 .b8 map1[128]",
+            maps=[mapped("BF16", 2, which * 64 * 64 * blocks // 2, [64 * blocks, 64], [128 * blocks], [64, 64], swizzle=128) for which in (0, 1)], **NEW)
+
+
+pipeline(7, 2)
+
 program("setmaxnreg", "a producer warpgroup gives registers away, a consumer takes them", """
     ld.global.u32 a, [from];
     setp.ge.u32 p, tid, 128;

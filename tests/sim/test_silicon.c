@@ -90,19 +90,35 @@ static double value_of(const SuiteProgram *p, const uint32_t *words, uint32_t i)
     return f;
 }
 
-static void host_matmul(const SuiteProgram *p, uint32_t *expected)
+/* Row of A times row of B, both K-major with `k_all` elements, A's first. */
+static uint32_t host_dot(const SuiteProgram *p, const uint32_t *words, uint32_t rows, uint32_t k_all, uint32_t i, uint32_t j)
 {
-    uint32_t *words = calloc(p->words_in, 4), elements = 128 * 64;
+    double sum = 0;
+    uint32_t bits;
+    for (uint32_t k = 0; k < k_all; k++)
+        sum += value_of(p, words, i * k_all + k) * value_of(p, words, (rows + j) * k_all + k);
+    memcpy(&bits, &(float){(float)sum}, 4);
+    return bits;
+}
+
+/* What the products of the suite must give: row by row, or (the pipeline) as wgmma's fragments, 32 words a thread. False: no product. */
+static bool host_product(const SuiteProgram *p, uint32_t *expected)
+{
+    bool pipeline = !strcmp(p->name, "pipeline_bf16");
+    if (!pipeline && strncmp(p->name, "matmul_", 7))
+        return false;
+    uint32_t *words = calloc(p->words_in, 4), n = pipeline ? 64 : 128, k_all = pipeline ? 448 : 64;
     suite_input(p, words);
-    for (uint32_t i = 0; i < 128; i++)
-        for (uint32_t j = 0; j < 128; j++) {
-            double sum = 0;
-            for (uint32_t k = 0; k < 64; k++)
-                sum += value_of(p, words, i * 64 + k) * value_of(p, words, elements + j * 64 + k);
-            float f = (float)sum;
-            memcpy(&expected[i * 128 + j], &f, 4);
+    for (uint32_t at = 0; at < p->words_out; at++) {
+        uint32_t t = at / 32, r = at % 32, i = at / n, j = at % n;
+        if (pipeline) {
+            i = t / 32 * 16 + t % 32 / 4 + (r >> 1 & 1) * 8;
+            j = r / 4 * 8 + t % 4 * 2 + (r & 1);
         }
+        expected[at] = host_dot(p, words, n, k_all, i, j);
+    }
     free(words);
+    return true;
 }
 
 /* ---- one program ---- */
@@ -116,8 +132,7 @@ static void test_program(void **state)
     char why[300], name[400] = "";
     size_t wrong = 0;
     bool ran = true;
-    if (!strncmp(p->name, "matmul_", 7)) {
-        host_matmul(p, expected);
+    if (host_product(p, expected)) {
         wrong = known ? suite_compare(p, golden.words[i], expected, why, sizeof why) : 0;
         if (wrong)
             print_error("the GPU and the host differ\n");
