@@ -43,7 +43,8 @@ typedef struct Options {
     const char *for_device, *before;
     bool everything;
     /* simulating */
-    const char *launch, *ctas;
+    const char *launch, *ctas, *reference;
+    int domain;
     int64_t max_steps, order;
     bool early;
 } Options;

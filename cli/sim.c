@@ -4,6 +4,7 @@
 #include "base/philox.h"
 #include "base/yaml.h"
 #include "cli/cli.h"
+#include "cli/sim_residue.h"
 #include "cli/table.h"
 #include "runtime/sim/sim.h"
 #include <string.h>
@@ -20,6 +21,9 @@ static const Option rows[] = {
     {0, "check", OPT_FLAG, FIELD(check), NULL, "Report what is wrong, print nothing else."},
     {0, "early", OPT_FLAG, FIELD(early), NULL,
      "Asynchronous copies and products take effect at once, not at their wait."},
+    {0, "domain", OPT_ENUM, FIELD(domain), "f32|residue", "Floats as they are, or as residues: algebra without rounding."},
+    {0, "reference", OPT_TEXT, FIELD(reference), "TASK.yaml",
+     "With residues: the task whose outputs the buffers of their names must be.", COMPLETE_FILE},
     {0, "order", OPT_INT, FIELD(order), "SEED", "Run CTAs and warps in another order.", COMPLETE_NONE,
      0, 1e15},
     {0, "max-steps", OPT_INT, FIELD(max_steps), "N", "End after so many instructions of warps.",
@@ -38,6 +42,7 @@ typedef struct {
     Vec(const void *) args;
     Vec(uint64_t) ctas;
     SimResult result;
+    ResidueLaunch *residues;             /* --domain residue; else NULL */
 } Sim;
 
 /* ---- the launch ----------------------------------------------------------------------------- */
@@ -133,7 +138,9 @@ static bool add_buffer(Sim *s, const YamlNode *n, const char *name)
     bool none = init && !strcmp(init, "none");
     if (init && !none && !dist_parse(init, &b->dist, &error))
         return diag_error(d, PAWL_EXIT_INVALID, in->loc, NULL, "init: %s", error);
-    if (b->tensor && !file && !none)
+    if (s->residues && !file)
+        residue_launch_buffer(s->residues, &(ResidueBuffer){name, b->tensor, !none, !none && b->dist.kind == DIST_UNIFORM && b->dist.a >= 0});
+    if (b->tensor && !file && !none && !(s->residues && dtype_is_float(b->dtype)))
         philox_fill(b->dtype, b->tensor->data, 0, tensor_count(b->tensor), b->key, b->dist);
     SimBuffer one = {.name = name, .data = b->tensor ? b->tensor->data : NULL, .bytes = b->bytes, .initialised = !none,
                      .read_only = read_only && !strcmp(read_only, "true")};
@@ -318,6 +325,14 @@ static bool simulate(Sim *s)
 {
     const Source *text = read_text(s, s->c->args[0].text);
     s->module = text ? ptx_read(s->cx->arena, s->cx->diags, text) : NULL;
+    if (s->c->o.reference && !s->c->o.domain)
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, "--domain residue", "--reference needs residues");
+    if (s->c->o.domain && s->c->o.ctas)
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "over residues all CTAs run: --ctas does not go with them");
+    if (s->c->o.domain) {
+        s->residues = residue_launch_new(s->c, s->cx, (uint64_t)s->c->o.seed);
+        s->launch.domain = sim_residues_domain(s->residues->residues);
+    }
     s->launch.print = s->c->out;
     s->launch.profile = !s->c->o.check;
     s->launch.async = s->c->o.early ? SIM_EARLY : SIM_LATE;
@@ -336,7 +351,8 @@ static bool simulate(Sim *s)
                 (unsigned long long)s->result.warp_steps, (unsigned long long)s->result.thread_steps, (unsigned long long)s->result.barriers,
                 s->result.shared_bytes, (double)s->result.thread_steps / s->result.seconds / 1e6);
     }
-    return write_outputs(s);
+    bool same = !s->residues || residue_launch_end(s->residues, s->module, s->c->o.reference);
+    return write_outputs(s) && same;
 }
 
 static ExitCode run_sim(Cli *c)
