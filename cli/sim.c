@@ -321,6 +321,18 @@ static bool write_outputs(Sim *s)
     return true;
 }
 
+/* Arguments are of 8 bytes here; a kernel that takes more by value would read past them. */
+static bool check_arguments(Sim *s)
+{
+    const PtxFunction *f = ptx_entry(s->module, s->launch.entry);
+    for (uint32_t i = 0; f && i < f->params.n; i++)
+        if (f->params.data[i]->bytes > 8)
+            return diag_error(s->cx->diags, PAWL_EXIT_UNSUPPORTED, f->params.data[i]->loc, NULL,
+                              "parameter %u takes %llu bytes; a launch can give 8", i + 1,
+                              (unsigned long long)f->params.data[i]->bytes);
+    return true;
+}
+
 static bool simulate(Sim *s)
 {
     const Source *text = read_text(s, s->c->args[0].text);
@@ -338,7 +350,7 @@ static bool simulate(Sim *s)
     s->launch.async = s->c->o.early ? SIM_EARLY : SIM_LATE;
     s->launch.max_steps = (uint64_t)s->c->o.max_steps;
     s->launch.schedule = (uint64_t)s->c->o.order;
-    if (!s->module || !read_launch(s) || !read_ctas(s) ||
+    if (!s->module || !read_launch(s) || !check_arguments(s) || !read_ctas(s) ||
         !sim_run(s->memory, s->module, &s->launch, s->cx->arena, s->cx->diags, &s->result))
         return false;
     for (uint32_t i = 0; i < s->result.n_faults; i++)

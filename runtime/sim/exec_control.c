@@ -331,6 +331,8 @@ bool call_has_body(const PtxInst *i) { return i->exec != exec_call || !callee(i)
 static bool select_indirect(Selector *s, PtxInst *inst, const PtxOperand *target)
 {
     const PtxOperand *out = call_list(inst, true), *in = call_list(inst, false);
+    if (target->kind == OPERAND_LABEL)
+        return select_bad(s, inst, "names no function");
     if (target->kind != OPERAND_SLOT || target->slot.bytes != 8 || (out && !out->list && out->n) || (in && !in->list && in->n))
         return select_missing(s, inst);
     inst->exec = exec_call_indirect;

@@ -142,6 +142,17 @@ static bool store_address(Parser *p, PtxVar *v, Filled *f, bool generic)
     return true;
 }
 
+/* generic(name) + 4 */
+static bool add_to_address(Parser *p, Filled *f)
+{
+    int64_t add = 0;
+    if ((token_is(p, '+') || token_is(p, '-')) && !parse_integer(p, &add))
+        return false;
+    if (f->fixups.n)
+        vec_last(&f->fixups).add += add;
+    return true;
+}
+
 static bool parse_initialiser(Parser *p, PtxVar *v, Filled *f, uint32_t depth)
 {
     TokenKind kind;
@@ -155,7 +166,7 @@ static bool parse_initialiser(Parser *p, PtxVar *v, Filled *f, uint32_t depth)
         return token_expect(p, '}');
     }
     if (token_word(p, "generic"))
-        return token_next(p) && token_expect(p, '(') && store_address(p, v, f, true) && token_expect(p, ')');
+        return token_next(p) && token_expect(p, '(') && store_address(p, v, f, true) && token_expect(p, ')') && add_to_address(p, f);
     if (p->tok.kind == TOKEN_NAME)
         return store_address(p, v, f, false);
     if (!parse_constant(p, &kind, &value))
@@ -215,12 +226,16 @@ static bool check_align(Parser *p, int64_t align)
 
 static bool parse_attributes(Parser *p, int64_t *align, uint32_t *vector)
 {
+    bool pointer = false;                                              /* then .align is of what it points to */
     for (;;) {
         if (token_word(p, ".align")) {
-            if (!token_next(p) || !parse_integer(p, align) || !check_align(p, *align))
+            int64_t a;
+            if (!token_next(p) || !parse_integer(p, &a) || !check_align(p, a))
                 return false;
+            *align = pointer ? *align : a;
         } else if (token_word(p, ".ptr") || token_word(p, ".global") || token_word(p, ".const") || token_word(p, ".shared") ||
                    token_word(p, ".local") || token_word(p, ".generic")) {
+            pointer |= token_word(p, ".ptr");
             if (!token_next(p))
                 return false;
         } else if (token_word(p, ".attribute")) {
