@@ -16,7 +16,9 @@ Dim index_flatten(DimPool *p, const Shape *s, const Index *at)
 static void unflatten_run(DimPool *p, const Shape *s, uint32_t from, uint32_t to, Dim flat, Index *out)
 {
     for (uint32_t i = to; i-- > from; ) {
-        if (i == from) {
+        if (dim_is(s->d[i], 0)) {                              /* nothing will read it */
+            out->d[i] = s->d[i];
+        } else if (i == from) {
             out->d[i] = flat;
         } else {
             out->d[i] = dim_mod(p, flat, s->d[i]);

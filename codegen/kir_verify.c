@@ -123,7 +123,7 @@ static void check_access(Verify *v, const KInst *n, DType t, uint32_t lanes, con
           "the mask is neither one bool nor one a lane");
     check(v, n, !count || count->hi == 0 || mask || v->divergent || n->index->lo == INT64_MIN || count->hi == INT64_MAX ||
                 n->index->lo < count->hi, "the index is past the end of the buffer");
-    check(v, n, n->index->hi >= 0, "the index is negative");
+    check(v, n, n->index->hi >= 0 || (count && count->hi == 0), "the index is negative");
 }
 
 static void check_op(Verify *v, const KInst *n)

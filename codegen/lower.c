@@ -242,11 +242,12 @@ static KInst *lower_gather(Lower *l, const Node *n, const Index *at, uint32_t la
         varies |= dim_uses(in_index.d[i], kernel_lane(p, lanes));
     Dim extent = table->type.shape.d[axis];
 
-    KInst *parts[16];
+    KInst *parts[16], *mask = l->mask;
     uint32_t n_parts = varies ? lanes : 1;
     for (uint32_t j = 0; j < n_parts; j++) {
         Index ii = in_index, it = in_table;
         if (varies) {
+            l->mask = mask && mask->type.lanes > 1 ? k_lane(k, mask, j) : mask;
             DimSubst s = {kernel_lane(p, lanes), dim_const(p, j)};
             for (uint32_t i = 0; i < ri; i++)
                 ii.d[i] = dim_subst(p, ii.d[i], &s, 1);
@@ -264,6 +265,7 @@ static KInst *lower_gather(Lower *l, const Node *n, const Index *at, uint32_t la
         it.d[axis] = k_bind(k, pos, "at", 0, hi < 0 ? 0 : hi);
         parts[j] = lower_value(l, table, &it, varies ? 1 : lanes);
     }
+    l->mask = mask;
     if (!varies)
         return parts[0];
     KInst *v = k_splat(k, parts[0], lanes);

@@ -357,7 +357,7 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
             branch[i] = i + 1 < n ? k_if(k, k_test(k, k->block[0], end, 1)) : NULL;
             if (i)
                 block = k_bind(k, k_index(k, dim_sub(b->p, k->block[0], start), DT_I64, 1), "part", 0,
-                               grid[i]->hi == INT64_MAX ? INT64_MAX : grid[i]->hi - 1);
+                               grid[i]->hi == INT64_MAX ? INT64_MAX : grid[i]->hi > 0 ? grid[i]->hi - 1 : 0);
         }
         if (!build_section(b, &args, m[i], block))
             return false;

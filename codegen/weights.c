@@ -31,10 +31,18 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* No parameter is called so: `name`, or with more underscores after it. */
+static const char *free_name(Context *cx, const Graph *g, const char *name)
+{
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (!strcmp(g->inputs.data[i].name, name))
+            return free_name(cx, g, arena_printf(cx->scratch, "%s_", name));
+    return name;
+}
+
 PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n)
 {
     PlanWeight w = {.data = n->op == OP_TENSOR ? n->data : NULL};
-    (void)g;
     Vec(Node *) todo = {0}, nodes = {0};
     Map *seen = map_new(cx->scratch), *names = map_new(cx->scratch);
     vec_push(cx->scratch, &todo, (Node *)(uintptr_t)n);
@@ -57,7 +65,7 @@ PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n)
             vec_push(cx->arena, &params, name);
             continue;
         }
-        const char *name = x == n ? "weight" : arena_printf(cx->scratch, "t%u", i);
+        const char *name = free_name(cx, g, x == n ? "weight" : arena_printf(cx->scratch, "t%u", i));
         map_set(names, x->id, (uintptr_t)name);
         print_statement(&b, x, name, names);
     }
@@ -122,9 +130,10 @@ static Graph *recipe_graph(Context *cx, const char *recipe, const Str *params, c
     const Source *s = source_from_text(cx->arena, "recipe", recipe);
     if (!text_parse_block(cx, s, &block) || !text_build(g, &block, names, NULL))
         return NULL;
-    Node *w = map_get_ptr(names, str_intern(cx->strs, "weight"));
+    const TextStatement *last = block.n ? &block.s[block.n - 1] : NULL;      /* what it defines is the weight */
+    Node *w = last && last->n_out == 1 ? map_get_ptr(names, str_intern(cx->strs, last->out[0]->name)) : NULL;
     if (!w) {
-        diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "a recipe must define %%weight");
+        diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "a recipe must end with the definition of its weight");
         return NULL;
     }
     graph_output(g, "weight", w);

@@ -70,7 +70,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     static const struct { int64_t tx, ty; } shape[] = {{32, 8}, {32, 16}, {16, 16}, {32, 4}, {64, 4}};
     for (uint32_t i = 0; i < 5; i++) {
         int64_t blocks = (o + shape[i].tx * vec - 1) / (shape[i].tx * vec), wanted = 2 * p->m->units;
-        int64_t split = blocks >= wanted ? 1 : (wanted + blocks - 1) / blocks, most = r / (shape[i].ty * 4);
+        int64_t split = blocks >= wanted || blocks < 1 ? 1 : (wanted + blocks - 1) / blocks, most = r / (shape[i].ty * 4);
         split = !can_split(p) ? 1 : split > most ? most : split;
         add(out, &n, max, shape[i].tx, shape[i].ty, vec, split < 1 ? 1 : split);
         if (split > 1)
@@ -232,7 +232,7 @@ static bool build(KindBuild *b)
     Column c = {.b = b, .tx = (uint32_t)schedule_get(b->s, "tx", 1), .ty = (uint32_t)schedule_get(b->s, "ty", 1),
                 .vec = (uint32_t)schedule_get(b->s, "vec", 1)};
     int64_t split = schedule_get(b->s, "split", 1);
-    Dim columns = column_blocks(&b->problem, b->s), column = dim_mod(p, b->block, columns), part = dim_floordiv(p, b->block, columns);
+    Dim columns = dim_max(p, column_blocks(&b->problem, b->s), dim_const(p, 1)), column = dim_mod(p, b->block, columns), part = dim_floordiv(p, b->block, columns);
     c.x = dim_mod(p, b->thread, dim_const(p, c.tx));
     c.y = dim_floordiv(p, b->thread, dim_const(p, c.tx));
     Dim outer = dim_mul_const(p, dim_add(p, dim_mul_const(p, column, c.tx), c.x), c.vec);

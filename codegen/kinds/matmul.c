@@ -391,7 +391,8 @@ static bool build(KindBuild *b)
     if (x.mr * x.nr > 64 || x.mr < 1 || x.nr < 1 || x.nr > 8 || x.mb % x.mr || x.nb % (dot ? x.nr : x.nr * LANES) || x.nb % LANES ||
         (dot && x.pack))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
-    Dim tm = tiles(p, x.m, x.mb), tn = tiles(p, x.nn, x.nb), per_batch = dim_mul(p, tm, tn);
+    Dim one = dim_const(p, 1);                                 /* an empty product has no blocks, yet its kernel divides by tiles */
+    Dim tm = dim_max(p, tiles(p, x.m, x.mb), one), tn = dim_max(p, tiles(p, x.nn, x.nb), one), per_batch = dim_mul(p, tm, tn);
     x.at_batch = dim_floordiv(p, b->block, per_batch);
     Dim tile = dim_mod(p, b->block, per_batch);
     x.row0 = dim_mul_const(p, dim_mod(p, tile, tm), x.mb);

@@ -265,7 +265,7 @@ static bool build(KindBuild *b)
                  lower_buffer_of(b->l, s.w.base, &s.w_buffer);
     pawl_assert(known, "an operand of the product is not in memory");
     s.sets = s.x.m->value > COLUMNS ? 2 : 1;
-    Dim per_batch = dim_ceildiv(p, s.columns, dim_const(p, s.span * TILE)), lane = dim_mod(p, b->thread, dim_const(p, 32));
+    Dim per_batch = dim_max(p, dim_ceildiv(p, s.columns, dim_const(p, s.span * TILE)), dim_const(p, 1)), lane = dim_mod(p, b->thread, dim_const(p, 32));
     s.x.at_batch = dim_floordiv(p, b->block, per_batch);
     s.x.col0 = dim_mul_const(p, dim_mod(p, b->block, per_batch), s.span * TILE);
     s.warp = dim_floordiv(p, b->thread, dim_const(p, 32));

@@ -65,4 +65,21 @@ static const char *const graphs[] = {
     "graph gather_of_one { input %x : f32[]\n input %i : i64[] ~ randint(-1, 1)\n %r = reshape(%x, shape=[1, 1])\n %y = gather(%r, %i, axis=1)\n return %y, %r }",
     "graph scalar_weight { param %w : f32[]\n %y = exp(expand(%w, shape=[]))\n return %y }",
     "graph short_column { input %x : f32[5, 1, 13, 13]\n %y = logsumexp(%x, axes=[1], keepdims=1)\n return %y }",
+    "graph weight_names { input %x : f32[4]\n param %weight : f32[4]\n param %t1 : f32[4]\n %y = add(%x, mul(add(%weight, %t1), %t1))\n return %y }",
+    "graph empty_linear { input %x : bf16[0, 64]\n param %w : bf16[32, 64]\n %y = linear(%x, %w)\n return %y }",
+    "graph empty_depth { input %x : f32[5, 0]\n input %w : f32[0, 9]\n %y = softmax(matmul(%x, %w))\n %z = matmul(%x, %x, trans_a=1)\n return %y, %z }",
+    "graph empty_views { input %x : f32[3, 0]\n %y = exp(reshape(%x, shape=[0, 7]))\n %z = permute(reshape(%x, shape=[2, 0, 5]), perm=[2, 0, 1])\n"
+    " %a = reduce_sum(%z, axes=[1])\n return %y, %z, %a }",
+    "graph empty_columns { input %x : f32[5, 0]\n %y = reduce_sum(%x, axes=[0])\n %z = argmax(%x, axes=[0])\n return %y, %z }",
+    "graph empty_rows { input %x : f32[2, 0, 16]\n param %w : f32[16]\n %y = rms_norm(%x, %w)\n %q = mul(permute(%y, perm=[0, 2, 1]), 2.0)\n return %y, %q }",
+    "graph empty_scans { input %x : f32[3, 0]\n %y = cumsum(%x, axis=1)\n %z = cumsum(%x, axis=0)\n %m = mean(%x, axes=[1])\n return %y, %z, %m }",
+    "graph empty_attention { input %q : f32[2, 0, 8]\n input %k : f32[2, 5, 8]\n %y = sdpa(%q, %k, %k)\n return %y }",
+    "graph empty_index { input %x : f32[7, 4]\n input %i : i64[0] ~ randint(0, 7)\n %y = gather(%x, %i, axis=0)\n %z = reduce_sum(%y, axes=[0])\n return %y, %z }",
+    "graph integer_product { input %a : i64[2, 5, 7] ~ randint(-9, 9)\n param %b : i64[7, 16] ~ randint(-9, 9)\n %y = add(matmul(%a, %b), 1)\n return %y }",
+    "graph bytes { input %x : u8[4, 9] ~ randint(0, 255)\n %a = cumsum(%x, axis=1)\n %b = reduce_sum(%x, axes=[1])\n %c = reduce_max(%x, axes=[0])\n"
+    " %d = add(%x, %x)\n %e = argmin(%x, axes=[1])\n %f = cast(%d, dtype=i32)\n return %a, %b, %c, %d, %e, %f }",
+    "graph wraps { input %x : i8[4, 9] ~ randint(-128, 127)\n %a = cumprod(%x, axis=1)\n %b = reduce_prod(%x, axes=[1])\n %d = mul(%x, %x)\n"
+    " %f = cast(%d, dtype=i32)\n %h = gt(add(%x, %x), 0)\n %k = shift_right(cast(shift_left(%x, 1), dtype=i32), 2)\n return %a, %b, %d, %f, %h, %k }",
+    "graph gather_in_concat { input %x : i32[5] ~ randint(-9, 9)\n input %i : i64[3] ~ randint(0, 5)\n input %a : i32[2] ~ randint(-9, 9)\n"
+    " input %b : i32[5] ~ randint(-9, 9)\n %c = concat(%a, gather(%x, %i, axis=0), %b, axis=0)\n %y = reduce_sum(%c, axes=[0], keepdims=1)\n return %y }",
 };
