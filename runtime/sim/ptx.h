@@ -183,7 +183,6 @@ typedef struct PtxModule {
  * of which are named. */
 PtxModule *ptx_read(Arena *a, Diags *d, const Source *text);
 const PtxFunction *ptx_entry(const PtxModule *m, const char *name);  /* NULL: none; name NULL: the only one */
-void ptx_print(StrBuf *b, const PtxModule *m);                       /* what was understood, for goldens */
 
 /* Special registers. Fixed ones are slots of the warp; the others are read by mov only. */
 #define PTX_SPECIALS(X)                                                                                                  \

@@ -158,8 +158,6 @@ static PtxSlot sink_slot(Parser *p) { return (PtxSlot){constant_slot(p, 0, 8), S
 
 static bool parse_special(Parser *p, Str name, PtxOperand *o, bool *found)
 {
-    uint32_t end = p->tok.offset;
-    (void)end;
     uint64_t w = map_get(p->specials, (uint64_t)(uintptr_t)name, 0);
     *found = w >> 32 != 0;
     if (!*found)

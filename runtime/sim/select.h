@@ -17,5 +17,3 @@ typedef bool SelectFn(Selector *s, PtxInst *inst);
 #undef OP
 #undef MOD
 bool select_bad(Selector *s, const PtxInst *inst, const char *why);   /* diagnosed; false */
-/* Wide enough register for what the instruction makes? ld and cvt may write a wider one. */
-bool select_widths(Selector *s, const PtxInst *inst, const uint8_t *bytes, uint32_t n);

@@ -1,4 +1,5 @@
 #include "tests/codegen/run_graph.h"
+#include "codegen/emit/emit.h"
 #include "codegen/weights.h"
 #include "ir/eval.h"
 #include "ir/text.h"
@@ -118,6 +119,36 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static const PlanCode *code_of(const PlanKernel *k, CodeKind kind)
+{
+    for (uint32_t i = 0; i < k->code.n; i++)
+        if (k->code.data[i].kind == kind)
+            return &k->code.data[i];
+    return NULL;
+}
+
+/* Gives each kernel NVRTC's PTX instead of LLVM's. */
+static bool take_nvrtc(Context *cx, Plan *p)
+{
+    const void *source = NULL;
+    char *ptx = NULL;
+    for (uint32_t i = 0; i < p->kernels.n; i++) {
+        PlanKernel *k = &p->kernels.data[i];
+        const PlanCode *c = code_of(k, CODE_CUDA_SOURCE);
+        if (!c)
+            return false;
+        if (c->bytes != source && !nvrtc_ptx(cx->arena, cx->diags, c->bytes, k->name, "sm_90a", &ptx))
+            return false;
+        source = c->bytes;
+        for (uint32_t j = 0; j < k->code.n; j++)
+            if (k->code.data[j].kind == CODE_PTX) {
+                k->code.data[j].bytes = ptx;
+                k->code.data[j].len = strlen(ptx) + 1;
+            }
+    }
+    return true;
+}
+
 static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t seed, Plan **plan)
 {
     Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text)), *compiled = g;
@@ -126,7 +157,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     Machine machine = machine_cpu(cx);
     if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
         return false;
-    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .fuse = o->fuse};
+    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .keep_source = o->nvrtc, .fuse = o->fuse};
     Nth nth = {cx, &co, o->schedule};
     if (o->schedule)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
@@ -136,7 +167,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     *plan = codegen_plan(cx, compiled, NULL, &co);
     if (o->seconds)
         *o->seconds = fmax(*o->seconds, cpu_seconds() - start);
-    if (!*plan)
+    if (!*plan || (o->nvrtc && !take_nvrtc(cx, *plan)))
         return false;
     if (!o->n_symbol)
         return check_at(cx, *plan, g, NULL, seed);
