@@ -30,8 +30,8 @@ static const char *const way_names[N_WAYS] = {
     "fused", "unfused", "second schedules", "third schedules", "passes", "generic", "generic after passes", "GPU, first schedules",
     "GPU, second schedules", "GPU, third schedules", "PTX on the simulator", "NVRTC",
 };
-enum { DEFAULT_SEEDS = 60, SLOWEST = 10 };
-enum { LIMIT_SECONDS = 40 };
+enum { DEFAULT_SEEDS = 40, SLOWEST = 10 };
+enum { LIMIT_SECONDS = 120 };
 
 /* ---- one graph, one way ------------------------------------------------------------------------------------------------------- */
 static bool compile_only(Kernel *k, const char *arch, void *arg)
