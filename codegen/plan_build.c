@@ -154,7 +154,10 @@ static int by_level(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-/* Groups of one level do not depend on each other. On a GPU, kernels of one block size go into one launch. */
+/* What a launch costs is seen beside work of this size only; larger kernels are better off with their own registers and schedule. */
+static const double small_seconds = 25e-6;
+
+/* Groups of one level do not depend on each other. On a GPU, small kernels of one block size go into one launch. */
 static void plan_launches(Builder *b, Groups *gs)
 {
     uint32_t *level = group_levels(b, gs);
@@ -169,11 +172,11 @@ static void plan_launches(Builder *b, Groups *gs)
     for (uint32_t i = 0; i < gs->n; i++) {
         Group *first = gs->g[i];
         uint32_t threads = group_threads(b, first), sections = 1;
-        if (first->launch != first || !threads)
+        if (first->launch != first || !threads || first->predicted_seconds > small_seconds)
             continue;
         for (uint32_t j = i + 1; j < gs->n && v[j].level == v[i].level && sections < MAX_SECTIONS; j++) {
             Group *g = gs->g[j];
-            if (g->launch == g && group_threads(b, g) && adapt_threads(b, g, threads)) {
+            if (g->launch == g && group_threads(b, g) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
                 g->launch = first;
                 sections++;
             }
