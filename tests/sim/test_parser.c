@@ -120,7 +120,7 @@ static void test_mutilated(void **state)
     size_t len = strlen(everything);
     for (int round = 0; round < 3000; round++) {
         Arena *a = arena_new();
-        char *t = arena_strndup(a, everything, len + 8);
+        char *t = arena_strndup(a, everything, len);
         size_t n = len;
         for (int k = 0; k < 3; k++) {
             x ^= x << 13, x ^= x >> 7, x ^= x << 17;
