@@ -30,7 +30,7 @@ typedef struct Former {
     Arena *a;
     const Graph *graph;
     const CodegenOptions *o;
-    bool *frozen, *literal, *must, *is_output;
+    bool *frozen, *literal, *must;
     float *cost;                          /* operations to recompute an element from memory */
     Vec(Visit) *visits;
     Build **home;                         /* group that stores the node; NULL while not materialised */
@@ -106,7 +106,7 @@ static void find_facts(Former *f, Node **order, uint32_t n)
     }
     for (uint32_t i = 0; i < f->graph->outputs.n; i++) {
         Node *x = f->graph->outputs.data[i].node;
-        f->is_output[x->id] = f->must[x->id] = true;
+        f->must[x->id] = true;
     }
 }
 
@@ -383,7 +383,7 @@ static void join(Former *f, Build *b, Node *n, const Visit *v)
     absorb(f, b, n, v->at, v->n_at);
     if (n->op == OP_MATMUL) {
         for (uint32_t k = 0; k < 2; k++) {
-            Node *base = matmul_operand_base(f->cx, n, k, f->o);
+            Node *base = matmul_operand_base(f->cx, n, k);
             f->must[base->id] = true;
             vec_push(f->cx->arena, &b->g->inputs, base);
         }
@@ -666,7 +666,6 @@ Groups *groups_form(Context *cx, const Graph *g, const CodegenOptions *o)
     f->frozen = graph_frozen(g, a);
     f->literal = arena_new_array(a, bool, top + 1);
     f->must = arena_new_array(a, bool, top + 1);
-    f->is_output = arena_new_array(a, bool, top + 1);
     f->cost = arena_new_array(a, float, top + 1);
     f->visits = arena_alloc(a, sizeof *f->visits * (top + 1));
     f->home = arena_new_array(a, Build *, top + 1);

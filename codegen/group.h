@@ -19,7 +19,7 @@ typedef struct {
 /* Operand k of matmul n: false when it cannot be seen as a matrix with one unit stride (then it is materialised itself). */
 bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out);
 /* The node that must be in memory for operand k: the view's base, or the operand. */
-Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenOptions *o);
+Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k);
 /* M, N, K and the number of batches of a matmul. */
 void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch);
 

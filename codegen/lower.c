@@ -165,7 +165,7 @@ KInst *lower_below(Lower *l, Dim value, Dim bound, uint32_t lanes)
     return k_test(l->k, value, bound, lanes);
 }
 
-static KInst *both(Kernel *k, KInst *a, KInst *b)
+KInst *mask_and(Kernel *k, KInst *a, KInst *b)
 {
     if (!a || !b)
         return a ? a : b;
@@ -182,14 +182,14 @@ static KInst *lower_in_range(Lower *l, const InRange *r, uint32_t lanes)
     if (is_true(below_lo) || is_false(below_hi))
         return k_const(l->k, (KType){DT_BOOL, 1}, 0);
     KInst *from = is_false(below_lo) ? NULL : k_op(l->k, OP_NOT, DT_BOOL, &below_lo, 1);
-    KInst *c = both(l->k, from, is_true(below_hi) ? NULL : below_hi);
+    KInst *c = mask_and(l->k, from, is_true(below_hi) ? NULL : below_hi);
     return c;
 }
 
 static KInst *lower_under(Lower *l, KInst *cond, const Node *n, const Index *at, uint32_t lanes)
 {
     KInst *outer = l->mask;
-    l->mask = both(l->k, outer, cond);
+    l->mask = mask_and(l->k, outer, cond);
     KInst *v = lower_value(l, n, at, lanes);
     l->mask = outer;
     return v;

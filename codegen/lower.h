@@ -34,6 +34,8 @@ void   lower_mask(Lower *l, KInst *mask);                                 /* gua
 
 /* The value of node `n` at `at`, in its compute type (f32 for f16, bf16): `lanes` values where `at` uses the lane symbol. */
 KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes);
+/* Both masks; NULL stands for "always". */
+KInst *mask_and(Kernel *k, KInst *a, KInst *b);
 /* value < bound for lanes of `value`, as one scalar where the whole vector agrees */
 KInst *lower_below(Lower *l, Dim value, Dim bound, uint32_t lanes);
 void   lower_store(Lower *l, uint32_t buffer, const Node *n, const Index *at, KInst *value, KInst *mask);

@@ -82,9 +82,8 @@ bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out
     return out->ld->lo > 0;
 }
 
-Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k, const CodegenOptions *o)
+Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k)
 {
-    (void)o;
     MatrixView v;
     return matmul_operand_view(cx, n, k, &v) ? v.base : n->in[k];
 }

@@ -177,8 +177,6 @@ static void meet_in_shared(KindBuild *b, const GroupReduce *r, uint32_t n, uint3
     }
 }
 
-static KInst *both(Kernel *k, KInst *a, KInst *b) { return a && b ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){a, b}, 2) : a ? a : b; }
-
 /* All reductions, level by level, rows [from, to) of each; acc[i] and at[i] of all. */
 static void reduce_levels(Column *c, Dim from, Dim to, Index *at, KInst **acc)
 {
@@ -217,7 +215,7 @@ static bool finish_split(Column *c, const Index *at, KInst **acc, Dim column, Di
     DimPool *p = k->cx->dims;
     if (!can_split(&c->b->problem) || (c->inside && c->inside->type.lanes > 1))
         return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: a split needs whole vectors of columns");
-    KInst *who = both(k, leader ? leader : k_const(k, (KType){DT_BOOL, 1}, 1), c->inside);
+    KInst *who = mask_and(k, leader ? leader : k_const(k, (KType){DT_BOOL, 1}, 1), c->inside);
     Dim outer = dim_mul_const(p, dim_add(p, dim_mul_const(p, column, c->tx), c->x), c->vec);
     c->mask = c->inside;
     split_finish(c->b, acc, at, c->vec, outer, group_outer_count(p, c->b->problem.g), part, split, who, column, columns, finish, c);
@@ -249,7 +247,7 @@ static bool build(KindBuild *b)
         return finish_split(&c, at, acc, column, columns, part, split, leader);
     }
     reduce_levels(&c, dim_const(p, 0), NULL, at, acc);
-    c.mask = both(k, leader, c.inside);
+    c.mask = mask_and(k, leader, c.inside);
     if (dim_is(group_row_count(p, g), 1))
         finish(&c);
     else

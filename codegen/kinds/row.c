@@ -197,8 +197,6 @@ typedef struct {
     ItemMask masks[MAX_ITEMS];
 } Row;
 
-static KInst *both(Kernel *k, KInst *a, KInst *b) { return a && b ? k_op(k, OP_AND, DT_BOOL, (KInst *[]){a, b}, 2) : a ? a : b; }
-
 /* Flat position within the row of lane 0… of vector `item`. *inside: it lies in the row; *mask: and the row exists (NULL: always).
  * Unrolled phases ask for the same item again: they get the same masks, so that what was computed under them is found again. */
 static Dim position(Row *r, Dim item, Dim length, KInst **inside, KInst **mask)
@@ -215,7 +213,7 @@ static Dim position(Row *r, Dim item, Dim length, KInst **inside, KInst **mask)
     }
     KInst *c = lower_below(r->b->l, at, length, (uint32_t)r->vec);
     *inside = c->kind == K_CONST && c->i ? NULL : c;
-    *mask = both(r->b->k, r->row_ok, *inside);
+    *mask = mask_and(r->b->k, r->row_ok, *inside);
     if (known)
         *known = (ItemMask){length, *inside, *mask};
     return at;
@@ -369,7 +367,7 @@ static void store_row(Row *r, uint64_t which)
     Kernel *k = r->b->k;
     Dim length = group_row_count(r->p, r->g);
     if (dim_is(length, 1)) {                               /* one value a row: its first thread stores it */
-        KInst *mask = both(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
+        KInst *mask = mask_and(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
         store_some_at(r->b, which, r->coords, 1, mask);
         return;
     }
