@@ -12,6 +12,7 @@
 #include "base/dtype.h"
 #include "base/vec.h"
 #include "ir/graph.h"
+#include "runtime/plan.h"
 
 typedef struct { DType dtype; uint8_t lanes; } KType;
 
@@ -66,6 +67,32 @@ struct KInst {
 typedef struct { Str name; DType dtype; Dim count; bool written, read; uint32_t align; } KBuffer;   /* align: bytes, of the pointer */
 typedef struct { Str name; DType dtype; uint32_t count; } KShared;                                  /* 16-byte aligned */
 
+/* A matrix product on the tensor cores, made from a template around the kernel's body (emit/cuda_gemm.c). The body is what one warp
+ * does with one staged piece of the product: 16 rows from `row`, `width` columns from `col` of each part, in fp32, element (r, c) of
+ * part p at ((warp * parts + p) * 16 + r) * (width + 8) + c of the shared array `stage`. All 32 lanes run it together. It masks rows past m and
+ * columns past n itself. */
+typedef enum { GEMM_BF16, GEMM_F16, GEMM_TF32, GEMM_F16_SCALED, GEMM_3XF16, GEMM_3XTF32 } GemmFormat;
+typedef struct { uint32_t buffer; Dim offset, ld, stride_batch; bool trans; } KMatrix;    /* elements; buffer UINT32_MAX: none; trans: k is the strided dim */
+typedef struct KGemm {
+    GemmFormat format;
+    bool wgmma;                     /* sm_90a: TMA and wgmma; else cp.async and mma.sync */
+    uint32_t bm, bn, bk, stages;    /* a block's tile, 64 rows a consumer warpgroup; k's a stage */
+    uint32_t cluster, raster;       /* blocks along M that share B by multicast; rows of tiles side by side */
+    uint32_t parts, width;          /* parts of the columns that are read together; columns of each staged at a time: 32, 64, 128 */
+    Dim part_start[2];              /* where each part begins in B; a tile's bn columns are bn / parts of each */
+    bool a_mn, b_mn;                /* contiguous along M, N; else along k */
+    bool a_batched, b_batched;      /* false: one for all batches */
+    uint32_t map_a, map_b, map_a_lo, map_b_lo;     /* kernel->maps (wgmma); UINT32_MAX: none */
+    KMatrix a, b, a_lo, b_lo;       /* the pieces as plain matrices (mma.sync; b: recomputation of rows) */
+    KMatrix exact_a, exact_b;       /* f32 originals of split operands, read where a row or column is bad; exact_b may be absent */
+    uint32_t inv_a, inv_b;          /* kernel buffers f32, a row and column each: scale of the result, negative: recompute; UINT32_MAX: none */
+    Dim stride_inv_a, stride_inv_b; /* between batches */
+    Dim m, n, k, batch;             /* n: columns of a part */
+    Dim k_exact;                    /* of the originals: k without padding */
+    Dim row, col, at_batch, warp, lane;            /* the body's symbols; warp among the consumers */
+    uint32_t stage;                 /* number of the shared array, f32[consumer warps][parts][16][width + 8] */
+} KGemm;
+
 typedef struct Kernel {
     Context *cx;
     Arena *arena;
@@ -76,6 +103,9 @@ typedef struct Kernel {
     Vec(KBuffer) buffers;           /* pointer arguments, in order */
     Vec(Dim) scalars;               /* symbols of the plan used as arguments (i64), in order */
     Vec(KShared) shared;
+    Vec(PlanTensorMap) maps;        /* `buffer`: of the kernel */
+    const KGemm *gemm;              /* NULL: the body is the whole kernel */
+    uint32_t cluster;               /* blocks along x that run together; 0, 1: none */
     Dim grid[3];                    /* Dims over the scalars */
     Dim block[3];                   /* symbols: block numbers, 0 <= block[d] < grid[d] */
     uint32_t threads;               /* a block; 1 on the host */

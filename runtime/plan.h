@@ -35,12 +35,26 @@ typedef struct {
     Str   member;                      /* set by the package: where the bytes lie in it */
 } PlanCode;
 
+/* A tensor in memory as the copy engine of sm_90 sees it: parameters of cuTensorMapEncodeTiled. Elements outside read as zero. */
+enum { TENSOR_MAP_RANK = 5 };
+typedef struct {
+    uint32_t buffer;
+    DType dtype;                       /* F32, F16, BF16 */
+    uint32_t rank;
+    Dim   dims[TENSOR_MAP_RANK];       /* elements, innermost first */
+    Dim   strides[TENSOR_MAP_RANK - 1];            /* bytes, of dims 1 and up: multiples of 16 */
+    Dim   offset;                      /* bytes from the buffer's start: a multiple of 16 */
+    uint32_t box[TENSOR_MAP_RANK];     /* elements that one copy brings */
+    uint32_t swizzle;                  /* bytes: 0, 32, 64, 128; the innermost box is at most as long */
+} PlanTensorMap;
+
 /* What a kernel does with each of its buffers. Without this table inputs and weights are read, others both. */
 enum { ACCESS_READ = 1, ACCESS_WRITE = 2 };
 
 typedef struct {
     Str   name;                        /* entry point, unique in the plan */
-    uint32_t n_buffers, n_scalars;
+    uint32_t n_buffers, n_scalars, n_maps;
+    uint32_t cluster;                  /* blocks along x that run together on neighbouring units (sm_90); 0, 1: none */
     const uint8_t *access;             /* n_buffers of ACCESS_*, or NULL: the runtime orders branches of the graph by it */
     uint32_t shared_bytes;             /* static + dynamic; the runtime asks for the dynamic part, and opts in above 48 KB */
     uint32_t block[3];                 /* 1,1,1 on the cpu */
@@ -78,6 +92,7 @@ typedef struct {
     Dim  grid[3];
     uint32_t *buffers;                 /* kernel->n_buffers buffer numbers */
     Dim *scalars;                      /* kernel->n_scalars, passed as i64 */
+    PlanTensorMap *maps;               /* kernel->n_maps, of the plan's buffers, passed by value after the scalars, 128 bytes each */
     /* STEP_MATMUL */
     PlanMatmul matmul;
     /* STEP_COPY: from -> to, whole bytes; STEP_FILL: zero `to` */
@@ -149,4 +164,4 @@ void  buffer_type_print(StrBuf *b, const PlanBuffer *f);
 /* ---- the host kernel ABI ---------------------------------------------------------------------------------------------
  * Blocks [begin, end) of the linearised grid (x fastest); called by many threads with disjoint ranges. */
 typedef void HostKernel(void *const *buffers, const int64_t *scalars, const int64_t *grid, int64_t begin, int64_t end);
-/* CUDA kernels take n_buffers pointers, then n_scalars int64, in this order. */
+/* CUDA kernels take n_buffers pointers, then n_scalars int64, then n_maps tensor maps, in this order. */
