@@ -23,6 +23,8 @@ Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k);
 /* M, N, K and the number of batches of a matmul. */
 void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *batch);
 
+/* May kinds/gemm.c compute it, with any epilogue? NULL: yes, or why not. */
+const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o);
 /* May the tensor cores stream the second operand past a first one of at most 16 rows (kinds/smallm.c)? NULL: yes, or why not. */
 const char *matmul_not_small(Context *cx, const Node *n, const Machine *m);
 

@@ -41,6 +41,7 @@ bool machine_cuda(Context *cx, const char *arch, Machine *out)
             .shared_block = b->shared_block, .l2_bytes = b->l2,
             .copy_bandwidth = b->bandwidth, .flops_fma = b->fma, .flops_bf16 = b->bf16, .flops_tf32 = b->tf32,
             .launch_seconds = 1.2e-6, .vector_bytes = 16, .has_library = true,
+            .tensor_cores = strcmp(arch, "sm_90a") == 0,
         };
         return true;
     }

@@ -17,6 +17,7 @@ typedef struct Machine {
     double flops_bf16, flops_tf32;  /* tensor cores; on the host the same as flops_fma */
     double launch_seconds;          /* one more kernel inside a graph */
     uint32_t vector_bytes;          /* 16 on GPUs; 32 or 64 on the host */
+    bool   tensor_cores;            /* that kinds/gemm.c has a template for: mma.sync (sm_80 on) or wgmma (sm_90a) */
     bool   measured;
     bool   has_library;             /* cuBLASLt was found (or is assumed for ahead-of-time compilation) */
 } Machine;

@@ -1,5 +1,6 @@
 /* codegen/matmul_view.c — matrix products as grouping and the library see them: extents, and operands as strided matrices
  * seen through the movement ops between them and memory. */
+#include "codegen/emit/emit.h"
 #include "codegen/group.h"
 
 /* One right operand for all batches: the batches are just more rows. */
@@ -27,14 +28,15 @@ static Node *view_base(DimPool *p, Node *x, Index *at)
     return x;
 }
 
-/* Coordinates in operand k as functions of a batch number, a row and a column; *rows is the extent of the row. */
+/* Coordinates in operand k as functions of a batch number, a row and a column; *rows is the extent of the row. Operands come in pairs:
+ * even ones are left factors, odd ones right factors. */
 static Index operand_coords(DimPool *p, const Node *n, uint32_t k, Dim batch, Dim *row, Dim *col, Dim *rows)
 {
     const Shape *s = &n->in[k]->type.shape;
     uint32_t r = s->rank, rn = node_rank(n);
     Index at = {0};
     *col = dim_sym_below(p, "k", s->d[r - 1]);
-    if (k == 0 && rows_collapse(n)) {
+    if (k % 2 == 0 && rows_collapse(n)) {
         Shape lead = {.rank = r - 1};
         memcpy(lead.d, s->d, sizeof(Dim) * (r - 1));
         *rows = shape_count(p, &lead);
@@ -133,6 +135,35 @@ uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index 
     return n_at;
 }
 
+/* ---- tensor cores with any epilogue (kinds/gemm.c) --------------------------------------------------------------------------- */
+static bool sixteenths(DimPool *p, Dim elements, uint32_t size)
+{
+    return dim_divides(p, dim_const(p, 16 / size), elements);
+}
+
+/* The copy engine's demands: rows and batches start at multiples of 16 bytes. */
+static bool in_boxes(Context *cx, const Node *n, uint32_t k)
+{
+    MatrixView v;
+    uint32_t size = dtype_bytes(n->in[k]->type.dtype);
+    return matmul_operand_view(cx, n, k, &v) && sixteenths(cx->dims, v.ld, size) && sixteenths(cx->dims, v.offset, size) &&
+           sixteenths(cx->dims, v.stride_batch, size);
+}
+
+const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
+{
+    DType t = n->in[0]->type.dtype;
+    if (o->machine.target != TARGET_CUDA || !o->machine.tensor_cores)
+        return "no tensor cores that a template of ours knows";
+    if (o->emitter == EMITTER_LLVM || !nvrtc_available(NULL))
+        return "the template is CUDA C, and there is no NVRTC";
+    if (n->op != OP_MATMUL)
+        return NULL;                              /* made for it */
+    if ((t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
+        return "its operands are not of one 16-bit type";
+    return in_boxes(cx, n, 0) && in_boxes(cx, n, 1) ? NULL : "an operand has rows that do not start at multiples of 16 bytes";
+}
+
 const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, const CodegenOptions *o)
 {
     Dim start[MATMUL_PLACES];
@@ -145,7 +176,7 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
         return "a reduction follows the matrix product";
     if (!matmul_columns(cx, g, n, at, n_at, start))
         return "its consumers do not read the product element by element";
-    if (!matmul_not_small(cx, n, &o->machine))
+    if (!matmul_not_small(cx, n, &o->machine) || !matmul_not_gemm(cx, n, o))
         return NULL;
     if (!shape_equal(&g->domain, &n->type.shape))
         return "its consumers read parts of the product";

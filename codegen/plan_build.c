@@ -395,15 +395,60 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
     return true;
 }
 
+/* What a group does with its product, as a group of its own that reads the product from memory. */
+static Group *behind_product(Builder *b, const Group *g)
+{
+    DimPool *p = b->p;
+    Group *rest = arena_new_of(b->cx->arena, Group);
+    *rest = *g;
+    rest->matmul = NULL;
+    rest->launch = rest;
+    memset(&rest->inputs, 0, sizeof rest->inputs);
+    memset(&rest->nodes, 0, sizeof rest->nodes);
+    const Node *product = g->matmul;
+    const Index *at;                              /* operands of the product alone have no place where the rest reads them */
+    for (uint32_t i = 0; i < g->nodes.n; i++)
+        if (g->nodes.data[i] != product && group_places(b->cx, g, g->nodes.data[i], &at))
+            vec_push(b->cx->arena, &rest->nodes, g->nodes.data[i]);
+    vec_push(b->cx->arena, &rest->inputs, g->matmul);
+    for (uint32_t i = 0; i < g->inputs.n; i++)
+        if (group_places(b->cx, g, g->inputs.data[i], &at))
+            vec_push(b->cx->arena, &rest->inputs, g->inputs.data[i]);
+    rest->bytes_read = rest->flops = dim_const(p, 0);
+    for (uint32_t i = 0; i < rest->inputs.n; i++) {
+        const Type *t = &rest->inputs.data[i]->type;
+        rest->bytes_read = dim_add(p, rest->bytes_read, dim_mul_const(p, shape_count(p, &t->shape), dtype_bytes(t->dtype)));
+    }
+    rest->text = arena_printf(b->cx->arena, "behind the product %%%s:\n%s", value_name(b, product), g->text);
+    return rest;
+}
+
 static bool build_call(Builder *b, Group *g)
 {
     KindProblem p = problem_of(b->cx, g, b->o);
+    LibraryEpilogue e;
+    bool whole = library_epilogue(b->cx, g, &e);
+    if (!whole)
+        set_buffer(b, g->matmul, add_buffer(b, BUF_WORKSPACE, value_name(b, g->matmul), &g->matmul->type, 0));
     PlanStep step = {.kind = STEP_MATMUL, .label = str_intern(b->cx->strs, value_name(b, g->outputs.data[0].node)),
                      .bytes_read = g->bytes_read, .bytes_written = g->bytes_written, .flops = g->flops};
     if (!kind_find(g->schedule.kind)->call(&p, &g->schedule, &step.matmul, buffer_of, b))
         return false;
+    if (whole) {
+        vec_push(b->cx->arena, &b->plan->steps, step);
+        return true;
+    }
+    Group *rest = behind_product(b, g);
+    uint32_t n;
+    Schedule *space = group_space(b->cx, rest, b->o, b->a, &n);
+    pawl_assert(n, "nothing runs what stands behind a product");
+    rest->schedule = space[0];
+    const Type *t = &g->matmul->type;
+    step.bytes_read = dim_sub(b->p, dim_add(b->p, g->bytes_read, dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype))),
+                              rest->bytes_read);
+    step.bytes_written = dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype));
     vec_push(b->cx->arena, &b->plan->steps, step);
-    return true;
+    return build_launch(b, &rest, 1);
 }
 
 static bool build_steps(Builder *b, Groups *gs)
