@@ -381,8 +381,8 @@ static void join(Former *f, Build *b, Node *n, const Visit *v)
     if (op_class(n->op) == CLASS_CONTRACT)
         b->g->matmul = n;
     absorb(f, b, n, v->at, v->n_at);
-    if (n->op == OP_MATMUL) {
-        for (uint32_t k = 0; k < 2; k++) {
+    if (op_class(n->op) == CLASS_CONTRACT) {
+        for (uint32_t k = 0; k < n->n_in; k++) {
             Node *base = matmul_operand_base(f->cx, n, k);
             f->must[base->id] = true;
             vec_push(f->cx->arena, &b->g->inputs, base);
@@ -605,7 +605,7 @@ static void count_traffic(Former *f, Group *g)
     for (uint32_t i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.data[i];
         Dim work = dim_mul_const(f->p, shape_count(f->p, &n->type.shape), (int64_t)op_cost(n));
-        if (n->op == OP_MATMUL) {
+        if (op_class(n->op) == CLASS_CONTRACT) {
             Node *a = n->in[0];
             Dim k = a->type.shape.d[node_rank(a) - (node_int(n, ATTR_TRANS_A, 0) ? 2 : 1)];
             work = dim_mul_const(f->p, dim_mul(f->p, shape_count(f->p, &n->type.shape), k), 2);

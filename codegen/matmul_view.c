@@ -87,6 +87,8 @@ bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out
 Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k)
 {
     MatrixView v;
+    if (node_rank(n->in[k]) < node_rank(n->in[k % 2]))          /* a scale a row or column, not a matrix */
+        return n->in[k];
     return matmul_operand_view(cx, n, k, &v) ? v.base : n->in[k];
 }
 

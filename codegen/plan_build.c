@@ -103,6 +103,8 @@ static bool choose_schedule(Builder *b, Group *g)
 }
 
 /* ---- launches together ------------------------------------------------------------------------------------------------------ */
+static bool shares_launch(const Group *g) { return !kind_find(g->schedule.kind)->alone; }
+
 static uint32_t group_threads(Builder *b, const Group *g)
 {
     const KernelKind *k = kind_find(g->schedule.kind);
@@ -172,11 +174,11 @@ static void plan_launches(Builder *b, Groups *gs)
     for (uint32_t i = 0; i < gs->n; i++) {
         Group *first = gs->g[i];
         uint32_t threads = group_threads(b, first), sections = 1;
-        if (first->launch != first || !threads || first->predicted_seconds > small_seconds)
+        if (first->launch != first || !threads || !shares_launch(first) || first->predicted_seconds > small_seconds)
             continue;
         for (uint32_t j = i + 1; j < gs->n && v[j].level == v[i].level && sections < MAX_SECTIONS; j++) {
             Group *g = gs->g[j];
-            if (g->launch == g && group_threads(b, g) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
+            if (g->launch == g && group_threads(b, g) && shares_launch(g) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
                 g->launch = first;
                 sections++;
             }
