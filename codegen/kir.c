@@ -2,6 +2,7 @@
  * The builder simplifies what it can prove on the way: tests that the ranges decide, masks that are constant, casts to the
  * same type, splats and lanes of splats. What the kinds hand to the emitters is therefore already small. */
 #include "codegen/kir.h"
+#include "codegen/emit/gemm.h"
 
 #include <math.h>
 
@@ -104,7 +105,7 @@ uint32_t kernel_shared(Kernel *k, const char *name, DType t, uint32_t count)
 
 uint32_t kernel_shared_bytes(const Kernel *k)
 {
-    uint32_t bytes = 0;
+    uint32_t bytes = k->gemm ? gemm_pipeline_bytes(k->gemm) : 0;
     for (uint32_t i = 0; i < k->shared.n; i++)
         bytes = ((bytes + 15) & ~15u) + k->shared.data[i].count * dtype_bytes(k->shared.data[i].dtype);
     return bytes;
@@ -565,6 +566,20 @@ static void block_symbols(Kernel *k, const KBlock *b, Map *own)
     }
 }
 
+static void gemm_symbols(Kernel *k, Map *own)
+{
+    const KGemm *g = k->gemm;
+    const KMatrix *matrices[] = {&g->a, &g->b, &g->a_lo, &g->b_lo, &g->exact_a, &g->exact_b};
+    Dim dims[] = {g->m, g->n, g->k, g->batch, g->k_exact, g->part_start[0], g->part_start[1], g->stride_inv_a, g->stride_inv_b};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        add_symbols(k, dims[i], own);
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+        add_symbols(k, matrices[i]->offset, own);
+        add_symbols(k, matrices[i]->ld, own);
+        add_symbols(k, matrices[i]->stride_batch, own);
+    }
+}
+
 void kernel_collect_scalars(Kernel *k)
 {
     Map *own = map_new(k->arena);
@@ -576,6 +591,12 @@ void kernel_collect_scalars(Kernel *k)
     for (uint32_t i = 0; i < k->scalars.n; i++)
         map_set_ptr(own, k->scalars.data[i], k);
     own_symbols(&k->body, own);
+    if (k->gemm) {
+        const Dim place[] = {k->gemm->row, k->gemm->col, k->gemm->at_batch, k->gemm->warp, k->gemm->lane};
+        for (size_t i = 0; i < sizeof place / sizeof *place; i++)
+            map_set_ptr(own, place[i], k);
+        gemm_symbols(k, own);
+    }
     block_symbols(k, &k->body, own);
 }
 

@@ -1,0 +1,99 @@
+/* codegen/emit/gemm.c — sizes of the tensor-core template: gemm.h. The template computes the same ones: gemm_sm90.cuh. */
+#include "codegen/emit/gemm.h"
+
+enum { PRODUCER_THREADS = 128, SHARED_LIMIT = 227 * 1024, MAX_STAGES = 16, SPAN = 64 /* elements of an MN-major box */ };
+
+static const struct { const char *name; DType piece; uint32_t terms; bool scaled; } formats[] = {
+    [GEMM_BF16] = {"bf16", DT_BF16, 1, false},        [GEMM_F16] = {"f16", DT_F16, 1, false},
+    [GEMM_TF32] = {"tf32", DT_F32, 1, false},         [GEMM_F16_SCALED] = {"f16-scaled", DT_F16, 1, true},
+    [GEMM_3XF16] = {"3xf16", DT_F16, 3, true},        [GEMM_3XTF32] = {"3xtf32", DT_F32, 3, true},
+};
+
+uint32_t gemm_terms(GemmFormat f) { return formats[f].terms; }
+bool gemm_scaled(GemmFormat f) { return formats[f].scaled; }
+DType gemm_piece_dtype(GemmFormat f) { return formats[f].piece; }
+const char *gemm_format_name(GemmFormat f) { return formats[f].name; }
+
+uint32_t gemm_consumer_warps(const KGemm *g) { return g->bm / 16; }
+uint32_t gemm_threads(const KGemm *g) { return PRODUCER_THREADS + 32 * gemm_consumer_warps(g); }
+uint32_t gemm_staging_count(const KGemm *g) { return gemm_consumer_warps(g) * g->parts * 16 * (g->width + 8); }
+
+uint32_t gemm_stage_bytes(const KGemm *g)
+{
+    uint32_t pieces = gemm_terms(g->format) == 3 ? 2 : 1;
+    return pieces * (g->bm + g->bn) * g->bk * dtype_bytes(gemm_piece_dtype(g->format));
+}
+
+/* Two barriers of 8 bytes a stage, after the ring. */
+uint32_t gemm_pipeline_bytes(const KGemm *g)
+{
+    return g->stages * gemm_stage_bytes(g) + ((g->stages * 16 + 127) & ~127u);
+}
+
+static bool refuse(const char **why, const char *text)
+{
+    *why = text;
+    return false;
+}
+
+/* Registers a thread: bn / 2 accumulators, three of them for three terms; three warpgroups have 160 registers a thread. */
+static bool registers_suffice(const KGemm *g)
+{
+    uint32_t three = gemm_terms(g->format) == 3;
+    if (g->bm == 192)
+        return g->bn <= (three ? 64 : 192);
+    return g->bn <= (three ? 128 : 256);
+}
+
+bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
+{
+    uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format)), row = g->bk * bytes, share = g->bn / g->parts / g->cluster;
+    bool mn = g->a_mn || g->b_mn;
+    if (!g->wgmma)
+        return refuse(why, "no template without wgmma");
+    if (g->bm % 64 || !g->bm || g->bm > 192)
+        return refuse(why, "bm is 64, 128 or 192");
+    if (g->bn % 32 || !g->bn || g->bn > 256 || !registers_suffice(g))
+        return refuse(why, "bn takes more registers than there are");
+    if (mn && (bytes != 2 || g->bk != SPAN))
+        return refuse(why, "operands contiguous along M or N need 2-byte elements and bk 64");
+    if (row != 64 && row != 128)
+        return refuse(why, "bk is 64 or 128 bytes");
+    if (g->stages < 2 || g->stages > MAX_STAGES)
+        return refuse(why, "2 to 16 stages");
+    if ((g->cluster != 1 && g->cluster != 2 && g->cluster != 4) || !g->raster || g->raster % g->cluster)
+        return refuse(why, "clusters of 1, 2 or 4 blocks, which divide raster");
+    if ((g->parts != 1 && g->parts != 2) || (g->width != 32 && g->width != 64 && g->width != 128) || g->bn % (g->parts * g->width))
+        return refuse(why, "pieces of 32, 64 or 128 columns divide bn / parts");
+    if (share % 8 || (g->b_mn && share % SPAN))
+        return refuse(why, "a block's share of a part of B is a multiple of 8 columns, of 64 where they are contiguous");
+    if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)
+        return refuse(why, "more shared memory than a block can have");
+    return true;
+}
+
+Dim gemm_tiles(DimPool *p, const KGemm *g)
+{
+    Dim down = dim_ceildiv(p, g->m, dim_const(p, (int64_t)g->bm * g->cluster)), across = dim_ceildiv(p, g->n, dim_const(p, g->bn / g->parts));
+    return dim_mul(p, dim_mul(p, down, across), g->batch);
+}
+
+PlanTensorMap gemm_map(DimPool *p, const KGemm *g, const KMatrix *x, bool is_b, Dim rows)
+{
+    DType t = gemm_piece_dtype(g->format);
+    uint32_t bytes = dtype_bytes(t), share = is_b ? g->bn / g->parts / g->cluster : g->bm;
+    bool mn = is_b ? g->b_mn : g->a_mn, batched = is_b ? g->b_batched : g->a_batched;
+    PlanTensorMap m = {.buffer = x->buffer, .dtype = t, .rank = batched ? 3 : 2, .offset = dim_mul_const(p, x->offset, bytes)};
+    m.dims[0] = mn ? rows : g->k;
+    m.dims[1] = mn ? g->k : rows;
+    m.dims[2] = g->batch;
+    m.strides[0] = dim_mul_const(p, x->ld, bytes);
+    m.strides[1] = batched ? dim_mul_const(p, x->stride_batch, bytes) : NULL;
+    m.box[0] = mn ? SPAN : g->bk;
+    m.box[1] = mn ? g->bk : share;
+    m.box[2] = 1;
+    m.swizzle = mn ? 128 : g->bk * bytes;
+    if (!batched)
+        m.dims[2] = NULL, m.box[2] = 0;
+    return m;
+}

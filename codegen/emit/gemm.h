@@ -1,0 +1,43 @@
+/* codegen/emit/gemm.h — what a kernel around the tensor-core template (kir.h: KGemm) needs from its machine: threads, shared memory,
+ * tensor maps. The template itself is gemm_sm90.cuh; cuda_gemm.c prints it around the kernel's body.
+ *
+ * Of a kernel with `gemm`, its kind sets:
+ *   threads      gemm_threads
+ *   cluster      gemm->cluster
+ *   shared       the array gemm->stage, f32[gemm_staging_count]; more arrays if the body wants them, each warp its own part
+ *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
+ *   grid         (min(gemm_tiles * cluster, units / cluster * cluster), 1, 1): blocks take tiles in turn
+ *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane
+ * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
+#pragma once
+#include "codegen/kir.h"
+
+uint32_t gemm_terms(GemmFormat f);                  /* products summed: 1, or 3 (hi*hi, lo*hi, hi*lo) */
+bool     gemm_scaled(GemmFormat f);                 /* has inv_a and inv_b */
+DType    gemm_piece_dtype(GemmFormat f);            /* of the pieces in memory: bf16, f16, or f32 that holds tf32 */
+const char *gemm_format_name(GemmFormat f);         /* "bf16", "f16", "tf32", "f16-scaled", "3xf16", "3xtf32" */
+
+uint32_t gemm_consumer_warps(const KGemm *g);       /* bm / 16 */
+uint32_t gemm_threads(const KGemm *g);
+uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
+uint32_t gemm_pipeline_bytes(const KGemm *g);       /* all stages and their barriers */
+uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stage` */
+
+/* Is there such a template? `other` bytes of shared memory for kernel->shared. False: *why says in a few words what is against it.
+ * Of wgmma:
+ *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
+ *   bk  bk * element bytes is 64 or 128; 64 with a_mn or b_mn (2-byte formats only)    stages  2 … 16
+ *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts
+ *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */
+bool gemm_legal(const KGemm *g, uint32_t other, const char **why);
+
+/* Tiles of the whole product, each bm * cluster rows by bn / parts columns of every part: as many clusters have work. */
+Dim gemm_tiles(DimPool *p, const KGemm *g);
+
+/* The tensor map of a piece x (gemm->a, b, a_lo or b_lo: elements) whose M or N side is `rows` long in memory (for b: up to the end
+ * of its last part). Strides and the offset must be multiples of 16 bytes. Boxes, innermost first:
+ *   K-major    {k, rows[, batch]}   box {bk, rows}, swizzle bk * element bytes; rows = bm, or bn / parts / cluster
+ *   MN-major   {rows, k[, batch]}   box {64, bk}, swizzle 128
+ * with a third dim only where the operand is batched. A stage holds A, B, A lo, B lo, each K-major [rows][bk] or, MN-major,
+ * [rows / 64][bk][64]; block r of a cluster brings the r-th share of each part of B to all of them. */
+PlanTensorMap gemm_map(DimPool *p, const KGemm *g, const KMatrix *x, bool is_b, Dim rows);
