@@ -145,9 +145,11 @@ bool  plan_bind(const Plan *p, const int64_t *const *shapes, const int32_t *rank
 typedef struct { int64_t bytes, offset; } BoundBuffer;
 typedef struct { int64_t m, n, k, batch, lda, ldb, ldc, ldd, a_offset, b_offset, c_offset, d_offset,
                          stride_a, stride_b, stride_c, stride_d, workspace_bytes; } BoundMatmul;
+typedef struct { int64_t offset, dims[TENSOR_MAP_RANK], strides[TENSOR_MAP_RANK - 1]; } BoundTensorMap;
 typedef struct {
-    int64_t grid[3], blocks;           /* launches; blocks 0: nothing to do */
+    int64_t grid[3], blocks;           /* launches; blocks 0: nothing to do, and no maps */
     const int64_t *scalars;
+    const BoundTensorMap *maps;
     int64_t bytes;                     /* copies and fills */
     BoundMatmul *matmul;               /* library steps */
     int64_t moved, flops;              /* bytes read + written, operations: as stated, for grain and reports */
@@ -164,4 +166,4 @@ void  buffer_type_print(StrBuf *b, const PlanBuffer *f);
 /* ---- the host kernel ABI ---------------------------------------------------------------------------------------------
  * Blocks [begin, end) of the linearised grid (x fastest); called by many threads with disjoint ranges. */
 typedef void HostKernel(void *const *buffers, const int64_t *scalars, const int64_t *grid, int64_t begin, int64_t end);
-/* CUDA kernels take n_buffers pointers, then n_scalars int64, then n_maps tensor maps, in this order. */
+/* CUDA kernels take n_buffers pointers, then n_scalars int64, then n_maps tensor maps (128 bytes, 64-byte aligned), in this order. */

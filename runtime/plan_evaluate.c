@@ -86,7 +86,59 @@ static bool matmul_inside(const Plan *p, const BoundPlan *b, const PlanMatmul *m
            (m->workspace == UINT32_MAX || operand_inside(p, b, m->workspace, DT_U8, o->workspace_bytes, "workspace", label, d));
 }
 
-static bool evaluate_launch(const Plan *p, const Values *x, const PlanStep *s, BoundStep *o, Arena *a)
+/* ---- tensor maps: within what the copy engine takes, and inside their buffers ---- */
+
+static const int64_t MAX_MAP_DIM = (int64_t)1 << 32, MAX_MAP_STRIDE = ((int64_t)1 << 40) - 16;
+
+static bool map_values(const Values *x, const PlanTensorMap *m, const char *of, BoundTensorMap *o)
+{
+    if (!value_of(x, m->offset, 0, MAX_BYTES, "offset", of, &o->offset))
+        return false;
+    for (uint32_t i = 0; i < m->rank; i++)
+        if (!value_of(x, m->dims[i], 1, MAX_MAP_DIM, "size", of, &o->dims[i]) ||
+            (i && !value_of(x, m->strides[i - 1], 0, MAX_MAP_STRIDE, "stride", of, &o->strides[i - 1])))
+            return false;
+    return true;
+}
+
+static bool map_inside(const Values *x, const PlanBuffer *f, int64_t bytes, const PlanTensorMap *m, const BoundTensorMap *o, const char *of)
+{
+    __int128 row = (__int128)o->dims[0] * dtype_bytes(m->dtype), end = o->offset + row;
+    if (o->offset % 16)
+        return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the offset of %s is %lld bytes, no multiple of 16", of, (ll)o->offset);
+    for (uint32_t i = 1; i < m->rank; i++) {
+        if (o->strides[i - 1] % 16)
+            return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, "pad the innermost dim, or permute it",
+                              "dim %u of %s has a stride of %lld bytes, no multiple of 16", i, of, (ll)o->strides[i - 1]);
+        if (o->dims[i] > 1 && o->strides[i - 1] < row)
+            return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "dim %u of %s has a stride of %lld bytes, shorter than its rows of %lld",
+                              i, of, (ll)o->strides[i - 1], (ll)row);
+        end += (__int128)(o->dims[i] - 1) * o->strides[i - 1];
+    }
+    if (end <= bytes)
+        return true;
+    return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "%s reaches byte %lld of \"%s\", which has %lld", of,
+                      end > INT64_MAX ? (ll)INT64_MAX : (ll)end, f->name, (ll)bytes);
+}
+
+static bool evaluate_maps(const Plan *p, const Values *x, const BoundPlan *b, const PlanStep *s, BoundStep *o, Arena *a)
+{
+    uint32_t n = p->kernels.data[s->kernel].n_maps;
+    BoundTensorMap *maps = n ? arena_new_array(a, BoundTensorMap, n) : NULL;
+    o->maps = maps;
+    for (uint32_t i = 0; i < n; i++) {
+        const PlanTensorMap *m = &s->maps[i];
+        const PlanBuffer *f = &p->buffers.data[m->buffer];
+        const char *of = arena_printf(a, "tensor map %u (\"%s\") of %s", i, f->name, s->label);
+        if (!map_values(x, m, of, &maps[i]) || !map_inside(x, f, b->buffers[m->buffer].bytes, m, &maps[i], of))
+            return false;
+    }
+    return true;
+}
+
+/* ---- steps ---- */
+
+static bool evaluate_launch(const Plan *p, const Values *x, const BoundPlan *b, const PlanStep *s, BoundStep *o, Arena *a)
 {
     const PlanKernel *k = &p->kernels.data[s->kernel];
     o->blocks = 1;
@@ -103,7 +155,10 @@ static bool evaluate_launch(const Plan *p, const Values *x, const PlanStep *s, B
         if (!value_of(x, s->scalars[i], INT64_MIN, INT64_MAX, "scalar argument", s->label, &scalars[i]))
             return false;
     o->scalars = scalars;
-    return true;
+    if (o->blocks && k->cluster > 1 && o->grid[0] % k->cluster)
+        return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the grid of %s has %lld blocks along x, no multiple of its cluster of %u",
+                          s->label, (ll)o->grid[0], k->cluster);
+    return !o->blocks || evaluate_maps(p, x, b, s, o, a);
 }
 
 static bool evaluate_step(const Plan *p, const Values *x, const BoundPlan *b, const PlanStep *s, BoundStep *o, Arena *a)
@@ -116,7 +171,7 @@ static bool evaluate_step(const Plan *p, const Values *x, const BoundPlan *b, co
     o->moved = read + written;
     switch (s->kind) {
     case STEP_LAUNCH:
-        return evaluate_launch(p, x, s, o, a);
+        return evaluate_launch(p, x, b, s, o, a);
     case STEP_MATMUL:
         o->matmul = arena_new_of(a, BoundMatmul);
         return matmul_values(x, &s->matmul, s->label, o->matmul) && matmul_inside(p, b, &s->matmul, o->matmul, s->label, x->d);
@@ -194,6 +249,8 @@ unsigned step_access(const Plan *p, const PlanStep *s, uint32_t b, bool *known)
             r |= access ? access[i] : constant ? ACCESS_READ : ACCESS_READ | ACCESS_WRITE;
             *known &= access || constant;
         }
+        for (uint32_t i = 0; i < p->kernels.data[s->kernel].n_maps; i++)
+            r |= s->maps[i].buffer == b ? ACCESS_READ : 0u;
         return r;
     case STEP_MATMUL:
         return matmul_access(&s->matmul, b);
@@ -203,13 +260,30 @@ unsigned step_access(const Plan *p, const PlanStep *s, uint32_t b, bool *known)
     return r;
 }
 
-uint32_t step_buffers(const Plan *p, const PlanStep *s, const uint32_t **list, uint32_t room[6])
+static uint32_t launch_buffers(const PlanKernel *k, const PlanStep *s, const uint32_t **list, Arena *a)
 {
-    uint32_t n = 0;
-    switch (s->kind) {
-    case STEP_LAUNCH:
+    uint32_t *all = arena_new_array(a, uint32_t, k->n_buffers + k->n_maps);
+    for (uint32_t i = 0; i < k->n_buffers; i++)
+        all[i] = s->buffers[i];
+    for (uint32_t i = 0; i < k->n_maps; i++)
+        all[k->n_buffers + i] = s->maps[i].buffer;
+    *list = all;
+    return k->n_buffers + k->n_maps;
+}
+
+uint32_t step_buffers(const Plan *p, const PlanStep *s, const uint32_t **list, Arena *a)
+{
+    uint32_t n = 0, *room;
+    if (s->kind == STEP_LAUNCH && p->kernels.data[s->kernel].n_maps)
+        return launch_buffers(&p->kernels.data[s->kernel], s, list, a);
+    if (s->kind == STEP_LAUNCH) {
         *list = s->buffers;
         return p->kernels.data[s->kernel].n_buffers;
+    }
+    *list = room = arena_new_array(a, uint32_t, 6);
+    switch (s->kind) {
+    case STEP_LAUNCH:
+        break;
     case STEP_MATMUL: {
         const uint32_t all[6] = {s->matmul.a, s->matmul.b, s->matmul.c, s->matmul.d, s->matmul.bias, s->matmul.workspace};
         for (int i = 0; i < 6; i++)
@@ -225,6 +299,5 @@ uint32_t step_buffers(const Plan *p, const PlanStep *s, const uint32_t **list, u
         room[n++] = s->to;
         break;
     }
-    *list = room;
     return n;
 }

@@ -74,6 +74,8 @@ static void print_kernel(StrBuf *b, const Plan *p, const PlanKernel *k)
         strbuf_printf(b, "  kind %s", k->kind);
     if (p->target == TARGET_CUDA)
         strbuf_printf(b, "  block(%u, %u, %u)", k->block[0], k->block[1], k->block[2]);
+    if (k->cluster > 1)
+        strbuf_printf(b, "  cluster %u", k->cluster);
     if (k->shared_bytes)
         strbuf_printf(b, "  shared %u B", k->shared_bytes);
     if (k->schedule)
@@ -91,6 +93,24 @@ static const char *buffer_name(const Plan *p, uint32_t i)
     return i < p->buffers.n ? p->buffers.data[i].name : "?";
 }
 
+/* "; map a f16 [K, M] strides [2*K] box [64, 128] swizzle 128": dims innermost first, strides in bytes */
+static void print_map(StrBuf *b, const Plan *p, const PlanTensorMap *m)
+{
+    strbuf_printf(b, "; map %s %s [", buffer_name(p, m->buffer), dtype_name(m->dtype));
+    print_dim_list(b, m->dims, m->rank);
+    strbuf_add(b, "] strides [");
+    print_dim_list(b, m->strides, m->rank - 1);
+    strbuf_add(b, "]");
+    if (!dim_is(m->offset, 0)) {
+        strbuf_add(b, " at ");
+        dim_print(b, m->offset);
+    }
+    strbuf_add(b, " box [");
+    for (uint32_t i = 0; i < m->rank; i++)
+        strbuf_printf(b, "%s%u", i ? ", " : "", m->box[i]);
+    strbuf_printf(b, "] swizzle %u", m->swizzle);
+}
+
 static void print_launch(StrBuf *b, const Plan *p, const PlanStep *s)
 {
     const PlanKernel *k = &p->kernels.data[s->kernel];
@@ -103,6 +123,8 @@ static void print_launch(StrBuf *b, const Plan *p, const PlanStep *s)
         strbuf_add(b, "; ");
         print_dim_list(b, s->scalars, k->n_scalars);
     }
+    for (uint32_t i = 0; i < k->n_maps; i++)
+        print_map(b, p, &s->maps[i]);
     strbuf_char(b, ')');
 }
 

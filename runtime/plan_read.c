@@ -75,6 +75,11 @@ static int64_t read_int(Reader *r, const At *o, const char *key, int64_t lo, int
     return v;
 }
 
+static uint32_t read_optional_count(Reader *r, const At *o, const char *key, uint32_t hi)
+{
+    return json_object_get(o->v, key) ? (uint32_t)read_int(r, o, key, 1, hi) : 0;
+}
+
 static Str read_text(Reader *r, const At *o, const char *key, bool required)
 {
     At at = member(o, key);
@@ -327,6 +332,8 @@ static void read_kernels(Reader *r, const At *root, Plan *p)
         PlanKernel k = {.name = read_text(r, &at, "name", true)};
         k.n_buffers = (uint32_t)read_int(r, &at, "buffers", 0, MAX_BUFFERS_A_KERNEL);
         k.n_scalars = (uint32_t)read_int(r, &at, "scalars", 0, MAX_BUFFERS_A_KERNEL);
+        k.n_maps = read_optional_count(r, &at, "maps", MAX_MAPS_A_KERNEL);
+        k.cluster = read_optional_count(r, &at, "cluster", MAX_CLUSTER);
         k.access = read_access(r, &at, k.n_buffers);
         k.shared_bytes = (uint32_t)read_int(r, &at, "shared_bytes", 0, 1 << 24);
         if (read_list(r, &block, 3, 3) == 3)
@@ -374,6 +381,62 @@ static void read_matmul(Reader *r, const At *step, const Plan *p, PlanMatmul *m)
     m->algorithm = (int32_t)read_int(r, &o, "algorithm", 0, 1 << 16);
 }
 
+static void read_dims(Reader *r, const At *o, const char *key, uint32_t lo, uint32_t hi, Dim *out, uint32_t *n)
+{
+    At list = member(o, key);
+    *n = read_list(r, &list, lo, hi);
+    for (uint32_t i = 0; i < *n; i++) {
+        At e = element(&list, i);
+        out[i] = dim_at(r, &e);
+    }
+}
+
+static void read_box(Reader *r, const At *o, PlanTensorMap *m)
+{
+    At list = member(o, "box");
+    uint32_t n = read_list(r, &list, m->rank, m->rank);
+    for (uint32_t i = 0; i < n; i++) {
+        At e = element(&list, i);
+        int64_t v = json_is_integer(e.v) ? json_integer_value(e.v) : 0;
+        m->box[i] = v >= 1 && v <= 256 ? (uint32_t)v : 0;
+        if (!m->box[i])
+            refuse(r, &e, "expected a number of elements, 1 to 256");
+    }
+}
+
+/* What numbers alone tell is refused here, with their place; what depends on the buffer and the kernel by plan_verify. */
+static void read_map(Reader *r, const At *at, const Plan *p, PlanTensorMap *m)
+{
+    uint32_t n;
+    At swizzle = member(at, "swizzle");
+    m->buffer = read_index(r, at, "buffer", p->buffers.n, "buffer");
+    m->dtype = read_dtype(r, at, "dtype");
+    read_dims(r, at, "dims", 1, TENSOR_MAP_RANK, m->dims, &m->rank);
+    if (!m->rank)
+        refuse(r, at, "has no dims");
+    if (r->bad)
+        return;
+    read_dims(r, at, "strides", m->rank - 1, m->rank - 1, m->strides, &n);
+    m->offset = read_dim(r, at, "offset", false);
+    read_box(r, at, m);
+    m->swizzle = (uint32_t)read_int(r, at, "swizzle", 0, 128);
+    if (m->swizzle != 0 && m->swizzle != 32 && m->swizzle != 64 && m->swizzle != 128)
+        refuse(r, &swizzle, "%u is not one of 0, 32, 64, 128", m->swizzle);
+}
+
+static void read_maps(Reader *r, const At *at, const Plan *p, uint32_t n, PlanStep *s)
+{
+    At list = member(at, "maps");
+    if (!list.v && n == 0)
+        return;
+    uint32_t have = read_list(r, &list, n, n);
+    s->maps = arena_new_array(r->a, PlanTensorMap, n + 1);
+    for (uint32_t i = 0; i < have && !r->bad; i++) {
+        At e = element(&list, i);
+        read_map(r, &e, p, &s->maps[i]);
+    }
+}
+
 static void read_launch(Reader *r, const At *at, const Plan *p, PlanStep *s)
 {
     s->kernel = read_index(r, at, "kernel", p->kernels.n, "kernel");
@@ -381,7 +444,7 @@ static void read_launch(Reader *r, const At *at, const Plan *p, PlanStep *s)
         return;
     const PlanKernel *k = &p->kernels.data[s->kernel];
     uint32_t n;
-    At grid = member(at, "grid"), scalars = member(at, "scalars");
+    At grid = member(at, "grid");
     n = read_list(r, &grid, 0, 3);
     for (uint32_t i = 0; i < 3; i++) {
         At e = element(&grid, i);
@@ -389,11 +452,8 @@ static void read_launch(Reader *r, const At *at, const Plan *p, PlanStep *s)
     }
     s->buffers = read_indices(r, at, "buffers", k->n_buffers, k->n_buffers, p->buffers.n, "a buffer", &n);
     s->scalars = arena_new_array(r->a, Dim, k->n_scalars + 1);
-    n = read_list(r, &scalars, k->n_scalars, k->n_scalars);
-    for (uint32_t i = 0; i < n; i++) {
-        At e = element(&scalars, i);
-        s->scalars[i] = dim_at(r, &e);
-    }
+    read_dims(r, at, "scalars", k->n_scalars, k->n_scalars, s->scalars, &n);
+    read_maps(r, at, p, k->n_maps, s);
 }
 
 static void read_steps(Reader *r, const At *root, Plan *p)
@@ -442,8 +502,8 @@ static void read_plan(Reader *r, const At *root, Plan *p)
 {
     static const char *const targets[] = {"cpu", "cuda"};
     int64_t version = read_int(r, root, "plan", 1, INT32_MAX);
-    if (!r->bad && version > 1) {
-        refuse(r, root, "plan format %" PRId64 ", this runtime reads 1: update it", version);
+    if (!r->bad && version > PLAN_FORMAT) {
+        refuse(r, root, "plan format %" PRId64 ", this runtime reads up to %d: update it", version, PLAN_FORMAT);
         return;
     }
     p->name = read_text(r, root, "name", true);

@@ -81,6 +81,11 @@ static bool verify_kernels(const Verifier *v)
         uint64_t threads = (uint64_t)k->block[0] * k->block[1] * k->block[2];
         if (threads < 1 || threads > 1024)
             return refuse(v, "%s: kernel %s has a block of %ux%ux%u threads", plan_title(v), k->name, k->block[0], k->block[1], k->block[2]);
+        if ((k->n_maps || k->cluster > 1) && v->p->target != TARGET_CUDA)
+            return refuse(v, "%s: kernel %s has tensor maps or a cluster, which only GPUs have", plan_title(v), k->name);
+        if (k->n_maps > MAX_MAPS_A_KERNEL || k->cluster > MAX_CLUSTER)
+            return refuse(v, "%s: kernel %s has %u tensor maps and clusters of %u blocks; at most %d and %d are possible", plan_title(v),
+                          k->name, k->n_maps, k->cluster, MAX_MAPS_A_KERNEL, MAX_CLUSTER);
         if (!map_set(seen, hash_str(k->name), i))
             return refuse(v, "%s: two kernels are called %s", plan_title(v), k->name);
     }
@@ -105,6 +110,53 @@ static bool verify_matmul(const Verifier *v, const PlanStep *s)
     return true;
 }
 
+/* What a tensor map says by itself; its sizes are looked at when they are evaluated. */
+static const char *map_mistake(const Plan *p, const PlanKernel *k, const PlanTensorMap *m)
+{
+    bool possible = m->dtype == DT_F32 || m->dtype == DT_F16 || m->dtype == DT_BF16;
+    uint64_t size = possible ? dtype_bytes(m->dtype) : 1, box = size;
+    if (m->buffer >= p->buffers.n)
+        return "is of a buffer that is not there";
+    if (!possible || p->buffers.data[m->buffer].dtype != m->dtype)
+        return "has another element type than its buffer, or none of f32, f16, bf16";
+    if (m->rank < 1 || m->rank > TENSOR_MAP_RANK || !m->offset)
+        return "has no offset, or not 1 to 5 dims";
+    for (uint32_t d = 0; d < m->rank; d++) {
+        if (!m->dims[d] || (d && !m->strides[d - 1]))
+            return "lacks a size or a stride";
+        if (m->box[d] < 1 || m->box[d] > 256)
+            return "has a box that is not 1 to 256 elements along each dim";
+        box *= m->box[d];
+    }
+    if (m->swizzle != 0 && m->swizzle != 32 && m->swizzle != 64 && m->swizzle != 128)
+        return "has a swizzle other than 0, 32, 64, 128 bytes";
+    if (m->box[0] * size % 16 || (m->swizzle && m->box[0] * size > m->swizzle))
+        return "has a box whose rows are no multiple of 16 bytes, or longer than the swizzle";
+    if (box > k->shared_bytes)
+        return "has a box larger than the kernel's shared memory";
+    const PlanBuffer *f = &p->buffers.data[m->buffer];
+    return (f->kind == BUF_INPUT || f->kind == BUF_OUTPUT) && p->alignment < 16 ? "is of a buffer of the caller's, and the plan's alignment is below 16"
+                                                                                 : NULL;
+}
+
+static bool verify_launch(const Verifier *v, uint32_t i)
+{
+    const Plan *p = v->p;
+    const PlanStep *s = &p->steps.data[i];
+    if (s->kernel >= p->kernels.n)
+        return refuse(v, "%s: step %u (%s): kernel %u of %u", plan_title(v), i, s->label, s->kernel, p->kernels.n);
+    const PlanKernel *k = &p->kernels.data[s->kernel];
+    for (uint32_t b = 0; b < k->n_buffers; b++)
+        if (s->buffers[b] >= p->buffers.n)
+            return refuse(v, "%s: step %u (%s): buffer %u of %u", plan_title(v), i, s->label, s->buffers[b], p->buffers.n);
+    for (uint32_t m = 0; m < k->n_maps; m++) {
+        const char *mistake = s->maps ? map_mistake(p, k, &s->maps[m]) : "is missing";
+        if (mistake)
+            return refuse(v, "%s: step %u (%s): tensor map %u %s", plan_title(v), i, s->label, m, mistake);
+    }
+    return true;
+}
+
 static bool verify_step(const Verifier *v, uint32_t i)
 {
     const Plan *p = v->p;
@@ -113,11 +165,8 @@ static bool verify_step(const Verifier *v, uint32_t i)
         return refuse(v, "%s: step %u has no label", plan_title(v), i);
     switch (s->kind) {
     case STEP_LAUNCH:
-        if (s->kernel >= p->kernels.n)
-            return refuse(v, "%s: step %u (%s): kernel %u of %u", plan_title(v), i, s->label, s->kernel, p->kernels.n);
-        for (uint32_t b = 0; b < p->kernels.data[s->kernel].n_buffers; b++)
-            if (s->buffers[b] >= p->buffers.n)
-                return refuse(v, "%s: step %u (%s): buffer %u of %u", plan_title(v), i, s->label, s->buffers[b], p->buffers.n);
+        if (!verify_launch(v, i))
+            return false;
         break;
     case STEP_MATMUL:
         if (!verify_matmul(v, s))
@@ -145,9 +194,8 @@ static bool verify_uses(const Verifier *v, Life *life)
         life[b] = (Life){UINT32_MAX, 0};
     for (uint32_t i = 0; i < p->steps.n; i++) {
         const PlanStep *s = &p->steps.data[i];
-        uint32_t room[6];
         const uint32_t *list;
-        uint32_t n = step_buffers(p, s, &list, room);
+        uint32_t n = step_buffers(p, s, &list, v->a);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t b = list[k];
             bool known;

@@ -112,6 +112,10 @@ static json_t *kernel_json(Arena *a, const PlanKernel *k)
     put(o, "name", text(k->name));
     put(o, "buffers", integer(k->n_buffers));
     put(o, "scalars", integer(k->n_scalars));
+    if (k->n_maps)
+        put(o, "maps", integer(k->n_maps));
+    if (k->cluster > 1)
+        put(o, "cluster", integer(k->cluster));
     if (k->access) {
         char *access = arena_alloc(a, k->n_buffers + 1);
         for (uint32_t i = 0; i < k->n_buffers; i++)
@@ -183,6 +187,27 @@ static json_t *matmul_json(Arena *a, const PlanMatmul *m)
     return o;
 }
 
+static json_t *map_json(Arena *a, const PlanTensorMap *m)
+{
+    json_t *o = json_object();
+    put(o, "buffer", integer(m->buffer));
+    put(o, "dtype", text(dtype_name(m->dtype)));
+    put(o, "dims", dims(a, m->dims, m->rank));
+    put(o, "strides", dims(a, m->strides, m->rank - 1));
+    put_size(a, o, "offset", m->offset);
+    put(o, "box", numbers(m->box, m->rank));
+    put(o, "swizzle", integer(m->swizzle));
+    return o;
+}
+
+static json_t *maps_json(Arena *a, const PlanTensorMap *m, uint32_t n)
+{
+    json_t *list = n ? json_array() : json_null();
+    for (uint32_t i = 0; i < n; i++)
+        json_array_append_new(list, map_json(a, &m[i]));
+    return list;
+}
+
 static json_t *step_json(Arena *a, const Plan *p, const PlanStep *s)
 {
     json_t *o = json_object();
@@ -194,6 +219,7 @@ static json_t *step_json(Arena *a, const Plan *p, const PlanStep *s)
         put(o, "grid", dims(a, s->grid, s->grid[0] ? s->grid[1] ? s->grid[2] ? 3 : 2 : 1 : 0));
         put(o, "buffers", numbers(s->buffers, p->kernels.data[s->kernel].n_buffers));
         put(o, "scalars", dims(a, s->scalars, p->kernels.data[s->kernel].n_scalars));
+        put(o, "maps", maps_json(a, s->maps, p->kernels.data[s->kernel].n_maps));
         break;
     case STEP_MATMUL:
         put(o, "matmul", matmul_json(a, &s->matmul));
@@ -215,7 +241,7 @@ static json_t *step_json(Arena *a, const Plan *p, const PlanStep *s)
 static json_t *plan_json(const Plan *p, Arena *a)
 {
     json_t *o = json_object(), *list;
-    put(o, "plan", integer(1));
+    put(o, "plan", integer(PLAN_FORMAT));
     put(o, "name", text(p->name));
     put(o, "workload", text(p->workload));
     put(o, "target", text(targets[p->target]));

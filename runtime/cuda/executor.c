@@ -232,9 +232,8 @@ static void list_touches(Executor *e)
     e->io_steps = arena_new_array(e->arena, uint32_t, n + 1);
     bool *keyed = arena_new_array(e->arena, bool, e->n_io + 1);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t room[6];
         const uint32_t *list;
-        uint32_t count = step_buffers(p, &p->steps.data[i], &list, room);
+        uint32_t count = step_buffers(p, &p->steps.data[i], &list, e->arena);
         bool io = false, library = p->steps.data[i].kind == STEP_MATMUL;
         e->touches[i] = arena_new_array(e->arena, Touch, count + 1);
         e->n_touches[i] = count;

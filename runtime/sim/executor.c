@@ -5,6 +5,7 @@
 #include "runtime/executor.h"
 #include "runtime/sim/host_matmul.h"
 #include "runtime/sim/sim.h"
+#include "runtime/sim/tensor_map.h"
 #include <stdlib.h>
 
 typedef struct { const void *stored; void *bytes; } Replaced;
@@ -138,6 +139,19 @@ static const PtxModule *read_module(Executor *e, Context *cx, const PlanKernel *
     return ptx_read(e->arena, cx->diags, s);
 }
 
+/* Its parameters are pointers and i64, then tensor maps: the launch copies as many bytes as the code says. */
+static bool check_entry(const PlanKernel *k, const PtxFunction *f, Diags *d)
+{
+    uint32_t words = k->n_buffers + k->n_scalars, n = words + k->n_maps;
+    if (!f)
+        return diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the PTX of kernel %s does not define it", k->name);
+    bool good = f->params.n == n;
+    for (uint32_t i = 0; i < n && good; i++)
+        good = i < words ? f->params.data[i]->bytes <= 8 : f->params.data[i]->bytes == TENSOR_MAP_BYTES;
+    return good || diag_error(d, PAWL_EXIT_INVALID, f->loc, NULL, "%s has other parameters than the plan says: %u words and %u tensor maps of %d bytes",
+                              k->name, words, k->n_maps, TENSOR_MAP_BYTES);
+}
+
 static bool load_kernels(Executor *e, Context *cx)
 {
     const Plan *p = e->plan;
@@ -156,8 +170,8 @@ static bool load_kernels(Executor *e, Context *cx)
             e->modules[i] = read_module(e, cx, k, c);
         if (!e->modules[i])
             return false;
-        if (!ptx_entry(e->modules[i], k->name))
-            return diag_error(cx->diags, PAWL_EXIT_INVALID, LOC_NONE, NULL, "the PTX of kernel %s does not define it", k->name);
+        if (!check_entry(k, ptx_entry(e->modules[i], k->name), cx->diags))
+            return false;
     }
     return true;
 }
@@ -216,14 +230,41 @@ static Executor *sim_open(Context *cx, const Plan *plan, const pawl_session_opti
 
 /* ---- running ---- */
 
+static bool encode_maps(Executor *e, const PlanStep *s, const BoundStep *b, const void **args, Arena *a, Diags *d)
+{
+    uint32_t n = e->plan->kernels.data[s->kernel].n_maps;
+    uint8_t *bytes = arena_alloc(a, (size_t)n * TENSOR_MAP_BYTES + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        const PlanTensorMap *p = &s->maps[i];
+        const BoundTensorMap *o = &b->maps[i];
+        SimTensorMap m = {.type = p->dtype == DT_F32 ? PT_F32 : p->dtype == DT_F16 ? PT_F16 : PT_BF16, .rank = p->rank,
+                          .base = e->addresses[p->buffer] + (uint64_t)o->offset, .swizzle = p->swizzle};
+        for (uint32_t k = 0; k < p->rank; k++) {
+            m.dims[k] = (uint64_t)o->dims[k];
+            m.box[k] = p->box[k];
+            m.steps[k] = 1;
+            if (k)
+                m.strides[k - 1] = (uint64_t)o->strides[k - 1];
+        }
+        args[i] = bytes + (size_t)i * TENSOR_MAP_BYTES;
+        const char *wrong = sim_tensor_map_encode(&m, bytes + (size_t)i * TENSOR_MAP_BYTES);
+        if (wrong)
+            return diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "tensor map %u (\"%s\") of %s: %s", i,
+                              e->plan->buffers.data[p->buffer].name, s->label, wrong);
+    }
+    return true;
+}
+
 static bool run_launch(Executor *e, const PlanStep *s, const BoundStep *b, Arena *a, Diags *d)
 {
     const PlanKernel *k = &e->plan->kernels.data[s->kernel];
     const PtxModule *m = e->modules[s->kernel];
-    uint32_t n = k->n_buffers + k->n_scalars, fixed = sim_static_shared(m, ptx_entry(m, k->name));
+    uint32_t n = k->n_buffers + k->n_scalars + k->n_maps, fixed = sim_static_shared(m, ptx_entry(m, k->name));
     const void **args = arena_alloc(a, sizeof *args * (n + 1));
     if (b->blocks == 0)
         return true;
+    if (!encode_maps(e, s, b, args + k->n_buffers + k->n_scalars, a, d))
+        return false;
     for (uint32_t i = 0; i < k->n_buffers; i++)
         args[i] = &e->addresses[s->buffers[i]];
     for (uint32_t i = 0; i < k->n_scalars; i++)
@@ -232,6 +273,10 @@ static bool run_launch(Executor *e, const PlanStep *s, const BoundStep *b, Arena
     for (int i = 0; i < 3; i++) {
         l.grid[i] = (uint32_t)b->grid[i];
         l.block[i] = k->block[i];
+    }
+    if (k->cluster > 1) {
+        l.cluster[0] = k->cluster;
+        l.cluster[1] = l.cluster[2] = 1;
     }
     SimResult r;
     if (!sim_run(e->memory, m, &l, a, d, &r))

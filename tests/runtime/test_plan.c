@@ -181,8 +181,8 @@ static void test_reader(void **state)
 {
     Context *cx = *state;
     static const struct { const char *from, *to, *part; } cases[] = {
-        {"\"plan\": 1", "\"plan\": 2", "plan: plan format 2, this runtime reads 1"},
-        {"\"plan\": 1", "\"plan\": \"x\"", "plan: expected an integer"},
+        {"\"plan\": 2", "\"plan\": 3", "plan: plan format 3, this runtime reads up to 2"},
+        {"\"plan\": 2", "\"plan\": \"x\"", "plan: expected an integer"},
         {"\"name\": \"sample\"", "\"name\": 5", "name: expected text"},
         {"\"target\": \"cpu\"", "\"target\": \"tpu\"", "target: \"tpu\" is not one of cpu, cuda"},
         {"\"alignment\": 16", "\"alignment\": -16", "alignment: -16 is outside 1..4096"},
