@@ -42,7 +42,7 @@ static bool at_default(const Attr *a, Op op, Node *const *in)
     case ATTR_FILL:     return bits_of(a->f) == 0;
     case ATTR_DTYPE:    return op == OP_MATMUL && a->dtype == in[0]->type.dtype;
     case ATTR_VALUE: case ATTR_SHAPE: case ATTR_PERM: case ATTR_AXIS: case ATTR_AXES: case ATTR_SIZE:
-    case ATTR_NAME: case ATTR_ID: case ATTR_COUNT: return false;
+    case ATTR_TERMS: case ATTR_NAME: case ATTR_ID: case ATTR_COUNT: return false;
     }
     return false;
 }
@@ -110,6 +110,8 @@ static bool flag_check(Context *cx, Op op, const Attr *a, Loc loc)
 
     if (is_flag && a->i != 0 && a->i != 1)
         FAIL("%s of %s is 0 or 1, not %lld", attr_table[a->key].name, op_name(op), (long long)a->i);
+    if (a->key == ATTR_TERMS && a->i != 1 && a->i != 3)
+        FAIL("terms of %s is 1 or 3, not %lld", op_name(op), (long long)a->i);
     if (a->key == ATTR_DTYPE && (unsigned)a->dtype >= DT_COUNT)
         FAIL("dtype of %s is not a dtype", op_name(op));
     if ((a->key == ATTR_SHAPE) && a->n > MAX_RANK)

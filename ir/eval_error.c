@@ -115,7 +115,7 @@ static Value error_combine(const Domain *d, const Node *n, Value acc, Value x)
         return domain_fp64.combine(d, n, acc, x);
     double v = domain_fp64.combine(d, n, acc, x).v;
     switch ((int)n->op) {
-    case OP_MATMUL: return (Value){.v = v, .e = acc.e + x.e};                   /* x.e already holds |term| */
+    case OP_MATMUL: case OP_SPLIT_MATMUL: return (Value){.v = v, .e = acc.e + x.e};                   /* x.e already holds |term| */
     case OP_REDUCE_SUM: case OP_CUMSUM:
         return (Value){.v = v, .e = acc.e + x.e + fabs(x.v)};
     case OP_REDUCE_PROD: case OP_CUMPROD:
@@ -127,7 +127,7 @@ static Value error_combine(const Domain *d, const Node *n, Value acc, Value x)
 
 static Value error_merge(const Domain *d, const Node *n, Value acc, Value other)
 {
-    bool sums = n->op == OP_REDUCE_SUM || n->op == OP_CUMSUM || n->op == OP_MATMUL;
+    bool sums = n->op == OP_REDUCE_SUM || n->op == OP_CUMSUM || op_class(n->op) == CLASS_CONTRACT;
     if (!sums || !dtype_is_float(n->type.dtype))
         return error_combine(d, n, acc, other);
     return (Value){.v = acc.v + other.v, .e = acc.e + other.e};

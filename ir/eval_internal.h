@@ -71,7 +71,11 @@ GatherBox eval_gather_box(const Evaluator *e, const Node *n);
 typedef struct { uint32_t part; int64_t at; } PartAt;                 /* concat: operand and its flat coordinate */
 PartAt eval_concat_part(const Evaluator *e, const Node *n, int64_t flat);
 int64_t eval_pad_source(const Evaluator *e, const Node *n, int64_t flat);  /* -1: fill */
-typedef struct { Affine a, b; int64_t m, n, k, a_row, a_k, b_col, b_k; } MatmulBox;  /* a, b: batch -> start; then strides of row, column, k */
+typedef struct { Affine a, b; int64_t m, n, k, a_row, a_k, b_col, b_k, b_size; } MatmulBox;  /* a, b: batch -> start; then strides of row, column, k; elements of a matrix of b */
+/* What a product reads as operand 0 or 1: the matrix `of`, or where inv is set (split_matmul without the original) (of + lo / 2048) inv. */
+typedef struct { const Node *of, *lo, *inv; } MatmulOperand;
+MatmulOperand eval_matmul_operand(const Node *n, uint32_t side);
+int64_t eval_matmul_scale_at(const MatmulBox *m, int64_t b_start, int64_t col);     /* where in b_inv the scale of a column of b is */
 MatmulBox eval_matmul_box(const Evaluator *e, const Node *n);
 
 /* eval_nodes.c */

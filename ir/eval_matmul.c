@@ -26,8 +26,8 @@ typedef enum { WAY_VALUES, WAY_FP64, WAY_ERROR, WAY_FP32_WIDE, WAY_FP32 } Way;
 
 static Way choose_way(const Domain *d, const Node *n)
 {
-    DType t = n->in[0]->type.dtype;
-    if (!dtype_is_float(t) || n->in[1]->type.dtype != t)
+    DType t = eval_matmul_operand(n, 0).of->type.dtype;
+    if (!dtype_is_float(t) || n->in[1]->type.dtype != n->in[0]->type.dtype)
         return WAY_VALUES;
     switch (d->dot) {
     case DOT_VALUES: return WAY_VALUES;
@@ -174,6 +174,50 @@ static double source_number(DType t, const char *element)
     return (double)wide;
 }
 
+/* An element that only its pieces know: as exact as they are in every domain. */
+static Value join_pieces(const Run *r, const Node *n, Value hi, const Value *lo, Value inv)
+{
+    const Domain *d = r->d;
+    if (d->dot != DOT_VALUES)
+        return (Value){.v = (hi.v + (lo ? lo->v / 2048 : 0)) * fabs(inv.v)};
+    if (lo)
+        hi = d->combine(d, n, hi, d->multiply(d, n, *lo, d->literal(d, DT_F32, 0x1p-11)));
+    if (inv.v < 0)
+        inv = d->multiply(d, n, inv, d->literal(d, DT_F32, -1));
+    return d->multiply(d, n, hi, inv);
+}
+
+static void line_put(Line *l, Way way, int64_t k, Value x, bool tf32)
+{
+    switch (way) {
+    case WAY_VALUES: l->value[k] = x; break;
+    case WAY_FP32:   l->f[k] = (float)x.v; break;
+    case WAY_ERROR:
+        l->s[k] = fabs(x.v);
+        l->e[k] = x.e;
+        l->has_e |= x.e != 0;
+        l->v[k] = x.v;
+        break;
+    case WAY_FP64: case WAY_FP32_WIDE: l->v[k] = tf32 ? eval_round_tf32(x.v) : x.v; break;
+    }
+}
+
+/* A line of the matrix that pieces stand for; its scale is at inv_at. */
+static void pieces_gather(const Run *r, const Node *n, const MatmulOperand *from, int64_t start, int64_t stride, int64_t inv_at, int64_t k_len,
+                          Way way, Line *l)
+{
+    size_t hint[3] = {0};
+    Value inv = eval_value_at(r, from->inv, inv_at, &hint[2]);
+    l->has_e = false;
+    for (int64_t k = 0; k < k_len; k++) {
+        int64_t flat = start + k * stride;
+        Value hi = eval_value_at(r, from->of, flat, &hint[0]), lo = {0};
+        if (from->lo)
+            lo = eval_value_at(r, from->lo, flat, &hint[1]);
+        line_put(l, way, k, join_pieces(r, n, hi, from->lo ? &lo : NULL, inv), r->d->dot == DOT_TF32);
+    }
+}
+
 static void line_gather(const Run *r, const Node *from, int64_t start, int64_t stride, int64_t k_len, Way way, Line *l)
 {
     size_t hint = 0;
@@ -186,17 +230,7 @@ static void line_gather(const Run *r, const Node *from, int64_t start, int64_t s
         int64_t flat = start + k * stride;
         Value x = source ? (Value){.v = source_number(t, (const char *)source->data + flat * size)}
                          : eval_value_at(r, from, flat, &hint);
-        switch (way) {
-        case WAY_VALUES: l->value[k] = x; break;
-        case WAY_FP32:   l->f[k] = (float)x.v; break;
-        case WAY_ERROR:
-            l->s[k] = fabs(x.v);
-            l->e[k] = x.e;
-            l->has_e |= x.e != 0;
-            l->v[k] = x.v;
-            break;
-        case WAY_FP64: case WAY_FP32_WIDE: l->v[k] = tf32 ? eval_round_tf32(x.v) : x.v; break;
-        }
+        line_put(l, way, k, x, tf32);
     }
 }
 
@@ -235,7 +269,7 @@ static void rows_body(void *arg, int64_t begin, int64_t end, int worker)
     const Panel *p = arg;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        line_gather(p->r, p->node->in[0], p->a_start + p->row_id[i] * p->box.a_row, p->box.a_k, p->box.k, p->way, &p->rows[i]);
+        line_gather(p->r, eval_matmul_operand(p->node, 0).of, p->a_start + p->row_id[i] * p->box.a_row, p->box.a_k, p->box.k, p->way, &p->rows[i]);
 }
 
 static void columns_body(void *arg, int64_t begin, int64_t end, int worker)
@@ -243,9 +277,14 @@ static void columns_body(void *arg, int64_t begin, int64_t end, int worker)
     const Panel *p = arg;
     const Domain *d = p->r->d;
     Line col = line_new(p->way, p->box.k);
+    MatmulOperand b = eval_matmul_operand(p->node, 1);
     (void)worker;
     for (int64_t c = begin; c < end; c++) {
-        line_gather(p->r, p->node->in[1], p->b_start + p->cols[c] * p->box.b_col, p->box.b_k, p->box.k, p->way, &col);
+        int64_t start = p->b_start + p->cols[c] * p->box.b_col;
+        if (b.inv)
+            pieces_gather(p->r, p->node, &b, start, p->box.b_k, eval_matmul_scale_at(&p->box, p->b_start, p->cols[c]), p->box.k, p->way, &col);
+        else
+            line_gather(p->r, b.of, start, p->box.b_k, p->box.k, p->way, &col);
         for (size_t i = p->first[c]; i < p->first[c + 1]; i++)
             p->out[p->wants[i].to] = d->finish(d, p->node, panel_dot(p, &p->rows[p->wants[i].row], &col), p->box.k);
     }

@@ -13,6 +13,13 @@
 static double max_nan(double a, double b) { return isnan(a) || a > b ? a : isnan(b) ? b : a == b && signbit(a) ? b : a < b ? b : a; }
 static double min_nan(double a, double b) { return isnan(a) || a < b ? a : isnan(b) ? b : a == b && signbit(b) ? b : a > b ? b : a; }
 
+static double pow2_floor(double a)
+{
+    if (!isfinite(a))
+        return INFINITY;
+    return fabs(a) < 0x1p-126 ? 0x1p-126 : ldexp(1, ilogb(a));
+}
+
 static double remainder_floor(double a, double b)
 {
     double r = fmod(a, b);

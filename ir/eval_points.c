@@ -158,14 +158,25 @@ static Affine batch_of(const Evaluator *e, const Node *n, const Node *operand)
     return a;
 }
 
+MatmulOperand eval_matmul_operand(const Node *n, uint32_t side)
+{
+    if (n->op != OP_SPLIT_MATMUL)
+        return (MatmulOperand){.of = n->in[side]};
+    SplitOperand x = split_operand(n, side);
+    return x.exact ? (MatmulOperand){.of = x.exact} : (MatmulOperand){x.hi, x.lo, x.inv};
+}
+
+int64_t eval_matmul_scale_at(const MatmulBox *m, int64_t b_start, int64_t col) { return b_start / m->b_size * m->n + col; }
+
 MatmulBox eval_matmul_box(const Evaluator *e, const Node *n)
 {
-    const int64_t *a = e->plan[n->in[0]->id].dim + node_rank(n->in[0]) - 2;
-    const int64_t *b = e->plan[n->in[1]->id].dim + node_rank(n->in[1]) - 2;
+    const Node *of_a = eval_matmul_operand(n, 0).of, *of_b = eval_matmul_operand(n, 1).of;
+    const int64_t *a = e->plan[of_a->id].dim + node_rank(of_a) - 2;
+    const int64_t *b = e->plan[of_b->id].dim + node_rank(of_b) - 2;
     bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
     return (MatmulBox){
-        .a = batch_of(e, n, n->in[0]), .b = batch_of(e, n, n->in[1]),
-        .m = a[ta], .k = a[!ta], .n = b[!tb],
+        .a = batch_of(e, n, of_a), .b = batch_of(e, n, of_b),
+        .m = a[ta], .k = a[!ta], .n = b[!tb], .b_size = b[0] * b[1],
         .a_row = ta ? 1 : a[1], .a_k = ta ? a[1] : 1, .b_col = tb ? b[1] : 1, .b_k = tb ? 1 : b[1],
     };
 }
@@ -269,15 +280,37 @@ static void wish_lines(Spread *s, const Node *n, const Demand *d)
     wish(s, n->in[0], demand_of_lines(s, start, lines, &p->line, p->line_len, from->count));
 }
 
+static void wish_optional(Spread *s, const Node *operand, Demand d)
+{
+    if (operand)
+        wish(s, operand, d);
+}
+
+static void wish_scales(Spread *s, const Node *inv, const MatmulBox *m, const Demand *d)
+{
+    if (d->all) {
+        wish(s, inv, *d);
+        return;
+    }
+    int64_t *at = arena_new_array(s->r->arena, int64_t, d->n);
+    for (size_t i = 0; i < d->n; i++)
+        at[i] = eval_matmul_scale_at(m, affine_at(&m->b, d->at[i] / (m->m * m->n)), d->at[i] % m->n);
+    wish(s, inv, demand_of(at, d->n, plan_of(s, inv)->count));
+}
+
 static void wish_matmul(Spread *s, const Node *n, const Demand *d)
 {
     MatmulBox m = eval_matmul_box(s->r->e, n);
     for (uint32_t side = 0; side < 2; side++) {
-        const NodePlan *from = plan_of(s, n->in[side]);
-        if (is_read_in_place(s, n->in[side]))
+        MatmulOperand x = eval_matmul_operand(n, side);
+        const NodePlan *from = plan_of(s, x.of);
+        if (x.inv)
+            wish_scales(s, x.inv, &m, d);
+        if (is_read_in_place(s, x.of) && (!x.lo || is_read_in_place(s, x.lo)))
             continue;
         if (d->all) {
-            wish(s, n->in[side], *d);
+            wish(s, x.of, *d);
+            wish_optional(s, x.lo, *d);
             continue;
         }
         int64_t *start = arena_new_array(s->r->arena, int64_t, d->n);
@@ -290,7 +323,9 @@ static void wish_matmul(Spread *s, const Node *n, const Demand *d)
         }
         starts = sort_unique(start, starts, from->count);
         Affine line = {.rank = 1, .dim = {m.k}, .stride = {side ? m.b_k : m.a_k}};
-        wish(s, n->in[side], demand_of_lines(s, start, starts, &line, m.k, from->count));
+        Demand lines = demand_of_lines(s, start, starts, &line, m.k, from->count);
+        wish(s, x.of, lines);
+        wish_optional(s, x.lo, lines);
     }
 }
 

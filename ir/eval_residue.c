@@ -168,6 +168,10 @@ static Residue to_float(ResidueDomain *r, const Node *n, const Value *x)
     case OP_FLOOR:      return residue_round(f, RESIDUE_FLOOR, a);
     case OP_ROUND:      return residue_round(f, RESIDUE_NEAREST, a);
     case OP_TRUNC:      return residue_round(f, RESIDUE_TRUNC, a);
+    case OP_POW2_FLOOR: {
+        Residue size = a.v < 0 ? residue_neg(f, a) : a;
+        return residue_hash2(f, (uint64_t)n->op, size, b, eval_op_real(n->op, a.v, 0, 0));
+    }
     case OP_RECIPROCAL: return residue_reciprocal(f, a);
     case OP_ADD:        return residue_add(f, a, b);
     case OP_SUB:        return residue_sub(f, a, b);

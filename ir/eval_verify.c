@@ -82,7 +82,7 @@ static bool reaches_matmul(const Graph *g, const Node *output, Arena *a)
     for (uint32_t i = n; i-- > 0; ) {
         if (!map_get_ptr(live, order[i]))
             continue;
-        if (order[i]->op == OP_MATMUL)
+        if (op_class(order[i]->op) == CLASS_CONTRACT)
             return true;
         for (uint32_t k = 0; k < order[i]->n_in; k++)
             map_set_ptr(live, order[i]->in[k], order[i]->in[k]);

@@ -86,6 +86,9 @@ int64_t node_int(const Node *n, AttrKey key, int64_t otherwise);
 Dim     node_dim(const Node *n, AttrKey key);                    /* NULL when absent */
 static inline uint32_t node_rank(const Node *n) { return n->type.shape.rank; }
 bool    node_literal(const Node *n, double *v);                  /* literal, seen through movement and cast of literals */
+/* What a split_matmul has of operand 0 or 1; NULL: it has none. */
+typedef struct { Node *hi, *lo, *inv, *exact; } SplitOperand;
+SplitOperand split_operand(const Node *n, uint32_t side);
 static inline bool node_is_const(const Node *n, double *v) { return node_literal(n, v); }
 
 typedef struct {                                    /* what the task says about an input or param */

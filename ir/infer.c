@@ -366,6 +366,75 @@ static bool infer_matmul(const Infer *c, Type *out)
     return true;
 }
 
+/* hi, lo, inv and original of operand `side` agree with each other; *kp: k of the pieces. */
+static bool split_operand_fits(const Infer *c, uint32_t side, const SplitOperand *x, Dim *kp)
+{
+    static const char *const name[] = {"a", "b"};
+    const Node *hi = x->hi;
+    uint32_t rank = node_rank(hi);
+    bool trans = int_of(c, side ? ATTR_TRANS_B : ATTR_TRANS_A, 0);
+    DType t = hi->type.dtype;
+
+    if (t != DT_F16 && t != DT_F32)
+        FAIL(c, NULL, "%s_hi of split_matmul is %s; pieces are f16, or f32 with tf32 values", name[side], type_text(c->cx, &hi->type));
+    if (rank < 2)
+        FAIL(c, "unsqueeze vectors first", "%s_hi of split_matmul is %s; it needs rank 2 or more", name[side], type_text(c->cx, &hi->type));
+    uint32_t at_k = (side == 0) == trans ? rank - 2 : rank - 1;
+    *kp = hi->type.shape.d[at_k];
+    if (x->lo && !type_equal(&x->lo->type, &hi->type))
+        FAIL(c, NULL, "%s_hi and %s_lo of split_matmul are %s and %s", name[side], name[side], type_text(c->cx, &hi->type),
+             type_text(c->cx, &x->lo->type));
+    Type inv = {.dtype = DT_F32};
+    for (uint32_t i = 0; i < rank; i++)
+        if (i != at_k)
+            inv.shape.d[inv.shape.rank++] = hi->type.shape.d[i];
+    if (x->inv && !type_equal(&x->inv->type, &inv))
+        FAIL(c, "one number a row of a, one a column of b", "%s_inv of split_matmul is %s; %s_hi, %s, wants %s", name[side],
+             type_text(c->cx, &x->inv->type), name[side], type_text(c->cx, &hi->type), type_text(c->cx, &inv));
+    if (!x->exact)
+        return true;
+    Type whole = {DT_F32, hi->type.shape};
+    Dim k = node_rank(x->exact) == rank ? x->exact->type.shape.d[at_k] : *kp, padding = dim_sub(c->cx->dims, *kp, k);
+    whole.shape.d[at_k] = k;
+    if (!type_equal(&x->exact->type, &whole) || padding->lo < 0 || padding->hi > 7)
+        FAIL(c, "the original has the pieces' shape, but for up to 7 zeros at the end of their k", "%s and %s_hi of split_matmul are %s and %s",
+             name[side], name[side], type_text(c->cx, &x->exact->type), type_text(c->cx, &hi->type));
+    return true;
+}
+
+static bool infer_split_matmul(const Infer *c, Type *out)
+{
+    bool three = int_of(c, ATTR_TERMS, 1) == 3;
+    uint32_t pieces = three ? 4 : 2;
+    bool scaled = c->n_in > 0 && (three || c->in[0]->type.dtype == DT_F16);     /* one product of tf32 numbers needs no scales */
+    uint32_t least = pieces + 2 * scaled + 1;
+
+    if (c->n_in < least || c->n_in > least + 1)
+        FAIL(c, scaled ? three ? "a_hi, b_hi, a_lo, b_lo, a_inv, b_inv, a and perhaps b" : "a_hi, b_hi, a_inv, b_inv, a and perhaps b"
+                       : "a_hi, b_hi, a and perhaps b",
+             "split_matmul with terms=%d has %u operands", three ? 3 : 1, c->n_in);
+    Node like = {.op = c->op, .n_in = c->n_in, .in = (Node **)(uintptr_t)c->in, .attrs = c->attrs, .n_attrs = (uint16_t)c->n_attrs};
+    SplitOperand a = split_operand(&like, 0), b = split_operand(&like, 1);
+    Dim ka, kb;
+    if (!split_operand_fits(c, 0, &a, &ka) || !split_operand_fits(c, 1, &b, &kb))
+        return false;
+    if (b.exact) {
+        Dim k[2];
+        for (uint32_t side = 0; side < 2; side++) {
+            const Node *x = side ? b.exact : a.exact;
+            bool trans = int_of(c, side ? ATTR_TRANS_B : ATTR_TRANS_A, 0);
+            k[side] = x->type.shape.d[node_rank(x) - ((side == 0) == trans ? 2 : 1)];
+        }
+        if (k[0] != k[1])
+            FAIL(c, NULL, "a and b of split_matmul, %s and %s, have the inner dims %s and %s", type_text(c->cx, &a.exact->type),
+                 type_text(c->cx, &b.exact->type), dim_text(c->cx->arena, k[0]), dim_text(c->cx->arena, k[1]));
+    }
+    if (!infer_matmul(c, out))                             /* of the pieces a_hi, b_hi */
+        return false;
+    out->dtype = DT_F32;
+    return true;
+}
+
 static bool infer_gather(const Infer *c, Type *out)
 {
     const Type *table = &c->in[0]->type, *index = &c->in[1]->type;
@@ -403,7 +472,7 @@ static bool infer(const Infer *c, Type *out)
     case CLASS_CAST:      *out = c->in[0]->type; out->dtype = c->attrs[0].dtype; return true;
     case CLASS_REDUCE:    return infer_reduce(c, out);
     case CLASS_SCAN:      return infer_scan(c, out);
-    case CLASS_CONTRACT:  return infer_matmul(c, out);
+    case CLASS_CONTRACT:  return c->op == OP_SPLIT_MATMUL ? infer_split_matmul(c, out) : infer_matmul(c, out);
     case CLASS_GATHER:    return infer_gather(c, out);
     case CLASS_CHOICE:    return infer_choice(c, out);
     }

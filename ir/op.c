@@ -75,6 +75,7 @@ static const OpAttrs attrs_by_op[OP_COUNT] = {
     [OP_CONCAT]    = {1, {REQUIRED(AXIS)}},
     [OP_CAST]      = {1, {REQUIRED(DTYPE)}},
     [OP_MATMUL]    = {3, {OPTIONAL(TRANS_A), OPTIONAL(TRANS_B), OPTIONAL(DTYPE)}},
+    [OP_SPLIT_MATMUL] = {3, {OPTIONAL(TRANS_A), OPTIONAL(TRANS_B), REQUIRED(TERMS)}},
     [OP_GATHER]    = {1, {REQUIRED(AXIS)}},
     [OP_CHOICE]    = {1, {REQUIRED(ID)}},
 };
@@ -158,6 +159,18 @@ Dim node_dim(const Node *n, AttrKey key)
 {
     const Attr *a = node_attr(n, key);
     return a ? a->dim : NULL;
+}
+
+SplitOperand split_operand(const Node *n, uint32_t side)
+{
+    bool lo = node_int(n, ATTR_TERMS, 1) == 3;
+    uint32_t originals = lo ? 4 : 2;                                   /* where a is */
+    bool inv = n->n_in > originals + 2;
+
+    return (SplitOperand){
+        .hi = n->in[side], .lo = lo ? n->in[2 + side] : NULL, .inv = inv ? n->in[originals + side] : NULL,
+        .exact = originals + 2 * inv + side < n->n_in ? n->in[originals + 2 * inv + side] : NULL,
+    };
 }
 
 /* Casts apply after the literal, so they are collected on the way down; four in a row are more than any graph keeps. */

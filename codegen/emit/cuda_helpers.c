@@ -66,6 +66,12 @@ static const Helper fixed[] = {
      DEVICE "float min_nan(float a, float b)\n{\n    float r;\n"
      "    asm(\"min.NaN.f32 %0, %1, %2;\" : \"=f\"(r) : \"f\"(a), \"f\"(b));\n    return r;\n}\n"
      DEVICE "double min_nan(double a, double b) { return a != a || a < b ? a : b; }\n"},
+    {"pow2_floor",
+     "/* The largest power of two up to |x|, at least 2^-126; of Inf and NaN: Inf. */\n"
+     DEVICE "float pow2_floor(float x)\n{\n    const int e = __float_as_int(x) & 0x7f800000;\n"
+     "    return __int_as_float(e > 0x00800000 ? e : 0x00800000);\n}\n"
+     DEVICE "double pow2_floor(double x)\n{\n    const long long e = __double_as_longlong(x) & 0x7ff0000000000000LL;\n"
+     "    return __longlong_as_double(e > 0x3810000000000000LL ? e : 0x3810000000000000LL);\n}\n"},
     {"remainder_floor",
      "/* The sign of the divisor, as Python's %. */\n"
      DEVICE "float remainder_floor(float a, float b)\n{\n    const float r = fmodf(a, b);\n"

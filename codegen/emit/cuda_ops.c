@@ -81,6 +81,7 @@ static const CudaOp rows[OP_COUNT] = {
     [OP_FLOOR] = {"floor@($a)", PREC_PRIMARY, "$a", PREC_PRIMARY},
     [OP_ROUND] = {"rint@($a)", PREC_PRIMARY, "$a", PREC_PRIMARY},
     [OP_TRUNC] = {"trunc@($a)", PREC_PRIMARY, "$a", PREC_PRIMARY},
+    [OP_POW2_FLOOR] = CALL("pow2_floor($a)"),
     [OP_SQRT] = CALL("sqrt@($a)"),   [OP_RSQRT] = CALL("rsqrt@($a)"), [OP_EXP] = CALL("exp@($a)"),
     [OP_RECIPROCAL] = {"1.0@ / $b", PREC_MUL, NULL, PREC_PRIMARY},
     [OP_EXP2] = CALL("exp2@($a)"),   [OP_EXPM1] = CALL("expm1@($a)"), [OP_LOG] = CALL("log@($a)"),

@@ -64,6 +64,17 @@ static LLVMValueRef f_remainder(const Args *x)
     return sel(x, move, LLVMBuildFAdd(B, r, A1, ""), r);
 }
 
+/* The exponent alone: it and no mantissa, at least that of 2^-126. */
+static LLVMValueRef f_pow2_floor(const Args *x)
+{
+    bool wide = x->t == DT_F64;
+    LLVMTypeRef bits = ll_lanes(ll_int(x->L, wide ? 64 : 32), x->lanes);
+    LLVMValueRef least = ll_iconst(x->L, bits, wide ? INT64_C(0x3810000000000000) : INT64_C(0x00800000));
+    LLVMValueRef mask = ll_iconst(x->L, bits, wide ? INT64_C(0x7ff0000000000000) : INT64_C(0x7f800000));
+    LLVMValueRef e = LLVMBuildAnd(B, LLVMBuildBitCast(B, A0, bits, ""), mask, "");
+    return LLVMBuildBitCast(B, sel(x, LLVMBuildICmp(B, LLVMIntUGT, e, least, ""), e, least), x->type, "");
+}
+
 static LLVMValueRef f_isnan(const Args *x) { return LLVMBuildFCmp(B, LLVMRealUNO, A0, A0, ""); }
 static LLVMValueRef f_isinf(const Args *x)
 {
@@ -206,7 +217,8 @@ typedef struct { OpFn *on_float, *on_integer; } OpRow;
 static const OpRow rows[OP_COUNT] = {
     [OP_ABS] = {f_abs, i_abs},           [OP_NEG] = {f_neg, i_neg},           [OP_SIGN] = {f_sign, i_sign},
     [OP_CEIL] = {f_ceil, i_same},        [OP_FLOOR] = {f_floor, i_same},      [OP_ROUND] = {f_round, i_same},
-    [OP_TRUNC] = {f_trunc, i_same},      [OP_SQRT] = {f_sqrt, NULL},          [OP_RSQRT] = {f_rsqrt, NULL},
+    [OP_TRUNC] = {f_trunc, i_same},      [OP_POW2_FLOOR] = {f_pow2_floor, NULL},
+    [OP_SQRT] = {f_sqrt, NULL},          [OP_RSQRT] = {f_rsqrt, NULL},
     [OP_RECIPROCAL] = {f_recip, NULL},   [OP_EXP] = {f_math, NULL},           [OP_EXP2] = {f_math, NULL},
     [OP_EXPM1] = {f_math, NULL},         [OP_LOG] = {f_math, NULL},           [OP_LOG2] = {f_math, NULL},
     [OP_LOG10] = {f_math, NULL},         [OP_LOG1P] = {f_math, NULL},         [OP_SIN] = {f_math, NULL},

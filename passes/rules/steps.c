@@ -75,7 +75,7 @@ static RuleValue attr_default(AttrKey key, const RuleRun *r, const Node *n)
     case ATTR_FILL:     return rv_float(0);
     case ATTR_DTYPE:    return rv_dtype(rule_operand(r, n, 0)->type.dtype);
     case ATTR_VALUE: case ATTR_SHAPE: case ATTR_PERM: case ATTR_AXIS: case ATTR_AXES: case ATTR_SIZE: case ATTR_NAME:
-    case ATTR_ID: case ATTR_COUNT: break;
+    case ATTR_TERMS: case ATTR_ID: case ATTR_COUNT: break;
     }
     return (RuleValue){0};
 }

@@ -9,7 +9,7 @@
 /* ---- which ops ---------------------------------------------------------------------------------------------------------- */
 
 static const bool float_only[OP_COUNT] = {
-    [OP_SQRT] = true, [OP_RSQRT] = true, [OP_RECIPROCAL] = true, [OP_EXP] = true, [OP_EXP2] = true, [OP_EXPM1] = true,
+    [OP_POW2_FLOOR] = true, [OP_SQRT] = true, [OP_RSQRT] = true, [OP_RECIPROCAL] = true, [OP_EXP] = true, [OP_EXP2] = true, [OP_EXPM1] = true,
     [OP_LOG] = true, [OP_LOG2] = true, [OP_LOG10] = true, [OP_LOG1P] = true, [OP_SIN] = true, [OP_COS] = true, [OP_TAN] = true,
     [OP_ASIN] = true, [OP_ACOS] = true, [OP_ATAN] = true, [OP_SINH] = true, [OP_COSH] = true, [OP_TANH] = true, [OP_ASINH] = true,
     [OP_ACOSH] = true, [OP_ATANH] = true, [OP_ERF] = true, [OP_ERFC] = true, [OP_ATAN2] = true,

@@ -7,6 +7,7 @@ typedef struct { Op op; long double (*f)(long double, long double); double lo, h
 F(abs, a < 0 ? -a : a)            F(neg, 0 - a)                  F(sign, a > 0 ? 1 : a < 0 ? -1 : 0)
 F(ceil, ceill(a))                 F(floor, floorl(a))            F(round, rintl(a))
 F(trunc, a < 0 ? ceill(a) : floorl(a))                           F(sqrt, powl(a, 0.5L))
+F(pow2_floor, powl(2, floorl(log2l(fabsl(a)))))
 F(rsqrt, powl(a, -0.5L))          F(reciprocal, 1 / a)           F(exp, powl(2.718281828459045235360L, a))
 F(exp2, powl(2, a))               F(expm1, expm1l(a))            F(log, logl(a))
 F(log2, log2l(a))                 F(log10, log10l(a))            F(log1p, log1pl(a))
@@ -24,6 +25,7 @@ F(maximum, a < b ? b : a)         F(minimum, a < b ? a : b)      F(atan2, atan2l
 static const Formula formulas[] = {
     {OP_ABS, f_abs, -3, 3}, {OP_NEG, f_neg, -3, 3}, {OP_SIGN, f_sign, -3, 3}, {OP_CEIL, f_ceil, -3, 3},
     {OP_FLOOR, f_floor, -3, 3}, {OP_ROUND, f_round, -3, 3}, {OP_TRUNC, f_trunc, -3, 3}, {OP_SQRT, f_sqrt, 0.1, 9},
+    {OP_POW2_FLOOR, f_pow2_floor, -9, 9}, {OP_POW2_FLOOR, f_pow2_floor, 0.001, 0.1},
     {OP_RSQRT, f_rsqrt, 0.1, 9}, {OP_RECIPROCAL, f_reciprocal, 0.1, 9}, {OP_EXP, f_exp, -5, 5}, {OP_EXP2, f_exp2, -5, 5},
     {OP_EXPM1, f_expm1, 0.1, 2}, {OP_LOG, f_log, 2, 9}, {OP_LOG2, f_log2, 2, 9}, {OP_LOG10, f_log10, 2, 9},
     {OP_LOG1P, f_log1p, 0.1, 9}, {OP_SIN, f_sin, 0.1, 3}, {OP_COS, f_cos, -1, 1}, {OP_TAN, f_tan, 0.1, 1},
@@ -72,6 +74,9 @@ static void test_special_values(void **state)
         {OP_DIV, 1, 0, inf}, {OP_DIV, 0, 0, nan_}, {OP_EXP, -inf, 0, 0}, {OP_EXP, inf, 0, inf}, {OP_LOG, 0, 0, -inf},
         {OP_LOG, -1, 0, nan_}, {OP_SQRT, -1, 0, nan_}, {OP_RSQRT, 0, 0, inf}, {OP_POW, 0, 0, 1}, {OP_POW, nan_, 0, 1},
         {OP_SUB, inf, inf, nan_}, {OP_MUL, 0, inf, nan_}, {OP_TANH, inf, 0, 1}, {OP_ERF, -inf, 0, -1}, {OP_ABS, -inf, 0, inf},
+        {OP_POW2_FLOOR, 0, 0, 0x1p-126}, {OP_POW2_FLOOR, 1e-40, 0, 0x1p-126}, {OP_POW2_FLOOR, -0x1p-126, 0, 0x1p-126},
+        {OP_POW2_FLOOR, -inf, 0, inf}, {OP_POW2_FLOOR, nan_, 0, inf}, {OP_POW2_FLOOR, -8, 0, 8}, {OP_POW2_FLOOR, 0x1.fffffep127, 0, 0x1p127},
+        {OP_POW2_FLOOR, 0x1.fffffep-1, 0, 0.5},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Fixture f = fixture_new();

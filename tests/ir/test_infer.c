@@ -6,7 +6,8 @@ static Graph *with(Context *cx, const char *expr)
 {
     return try_parse(cx, arena_printf(cx->arena, "graph g { dim B in [1, 4]\n dim S in [3, 9]\n input %%x : f32[B, S, 8]\n"
                                       " input %%y : f32[B, S, 8]\n input %%i : i64[B, S]\n input %%p : bool[B, S, 8]\n"
-                                      " input %%s : f32[S]\n input %%h : bf16[8, 16]\n %%z = %s\n return %%z, %%x, %%y, %%i, %%p, %%s, %%h }", expr));
+                                      " input %%s : f32[S]\n input %%h : bf16[8, 16]\n input %%h2 : f16[8, 16]\n input %%n : f32[16]\n"
+                                      " %%z = %s\n return %%z, %%x, %%y, %%i, %%p, %%s, %%h, %%h2, %%n }", expr));
 }
 
 static void test_types(void **state)
@@ -29,6 +30,10 @@ static void test_types(void **state)
         {"reduce_sum(%x, axes=[])", "f32[B, S, 8]"},
         {"matmul(%x, %y, trans_b=1)", "f32[B, S, S]"}, {"matmul(%x, %y, trans_a=1)", "f32[B, 8, 8]"},
         {"matmul(%h, %h, trans_a=1, dtype=f32)", "f32[16, 16]"}, {"matmul(cast(%x, dtype=bf16), %h)", "bf16[B, S, 16]"},
+        {"split_matmul(cast(%x, dtype=f16), %h2, cast(%x, dtype=f16), %h2, reduce_max(%x, axes=[2]), %n, %x, terms=3)", "f32[B, S, 16]"},
+        {"split_matmul(pad(cast(%x, dtype=f16), axis=2, high=8), concat(%h2, %h2, axis=0), reduce_max(%x, axes=[2]), %n, pad(%x, axis=2, high=1), terms=1)",
+         "f32[B, S, 16]"},
+        {"split_matmul(%x, %y, %x, %y, trans_b=1, terms=1)", "f32[B, S, S]"},
         {"gather(%x, %i, axis=1)", "f32[B, B, S, 8]"}, {"gather(%h, %i, axis=0)", "bf16[B, S, 16]"},
         {"choice(%x, %y, id=\"a\")", "f32[B, S, 8]"}, {"iota(shape=[S, 2], axis=0, dtype=f16)", "f16[S, 2]"},
         {"const(value=3, dtype=i8)", "i8[]"}, {"argmax(%s, axes=[0])", "i64[]"},
@@ -71,6 +76,16 @@ static void test_messages(void **state)
         {"const(value=300, dtype=u8)", "the value 300 is not a value of u8"},
         {"concat(expand(%s, shape=[1099511627776, 65536, S]), expand(%s, shape=[1099511627776, 65536, S]), axis=0)",
          "[2199023255552, 65536, S] can have more than 2^60 elements (S in [3, 9])"},
+        {"split_matmul(%x, %y, %x, %y, trans_b=1, terms=2)", "terms of split_matmul is 1 or 3, not 2"},
+        {"split_matmul(%x, %y, %x, %y, trans_b=1, terms=3)", "split_matmul with terms=3 has 4 operands"},
+        {"split_matmul(%h2, %h2, %n, %n, trans_b=1, terms=1)", "split_matmul with terms=1 has 4 operands"},
+        {"split_matmul(%h, %h, %x, trans_b=1, terms=1)", "a_hi of split_matmul is bf16[8, 16]; pieces are f16, or f32 with tf32 values"},
+        {"split_matmul(%h2, %h2, %n, %n, %x, trans_b=1, terms=1)", "a_inv of split_matmul is f32[16]; a_hi, f16[8, 16], wants f32[8]"},
+        {"split_matmul(%h2, %h2, %n, %n, %x, trans_a=1, terms=1)", "a and a_hi of split_matmul are f32[B, S, 8] and f16[8, 16]"},
+        {"split_matmul(%x, %y, slice(%y, axis=2, size=7, start=0), %x, trans_b=1, terms=1)",
+         "a and b of split_matmul, f32[B, S, 7] and f32[B, S, 8], have the inner dims 7 and 8"},
+        {"split_matmul(%h2, %h2, %h2, slice(%h2, axis=0, size=4, start=0), %n, %n, %x, trans_a=1, terms=3)",
+         "a and a_hi of split_matmul are f32[B, S, 8] and f16[8, 16]"},
         {"cumsum(%p, axis=0)", "cumsum of bool[B, S, 8]"},
         {"expand(%s, shape=[1099511627776, 2097152, S])", "this shape is too large"},
     };
