@@ -62,6 +62,7 @@ typedef struct CodegenOptions {
     ScheduleSource schedules;
     bool keep_source;                   /* also keep CUDA C and PTX beside the binary code */
     bool portable;                      /* also PTX for sm_80, which newer chips can run: for packages */
+    bool simulated;                     /* the PTX will run on the simulator: there need be no binary code */
     const char *dump_dir;               /* kernels' IR and text are written there; NULL: no */
     bool no_code;                       /* stop before emission: for explain and cost */
 } CodegenOptions;

@@ -333,6 +333,15 @@ static bool launches_early(const CodegenOptions *o)
 
 static bool rounds_to_half(NumClass c) { return c == NUM_BF16 || c == NUM_F16; }
 
+/* The kernel's tensor maps, of the plan's buffers. */
+static PlanTensorMap *step_maps(Builder *b, const Kernel *k, const Arguments *args)
+{
+    PlanTensorMap *maps = k->maps.n ? arena_copy(b->cx->arena, k->maps.data, k->maps.n * sizeof *maps) : NULL;
+    for (uint32_t i = 0; i < k->maps.n; i++)
+        maps[i].buffer = args->plan_buffers.data[maps[i].buffer];
+    return maps;
+}
+
 /* One kernel for the members: each has its own range of blocks. */
 static bool build_launch(Builder *b, Group *const *m, uint32_t n)
 {
@@ -384,8 +393,9 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
         return false;
     vec_push(b->a, &b->kernels, k);
 
-    PlanKernel pk = {.name = k->name, .n_buffers = k->buffers.n, .n_scalars = k->scalars.n, .access = args.access.data,
-                     .shared_bytes = kernel_shared_bytes(k), .block = {threads, 1, 1}, .waits = k->waits, .kind = k->kind, .schedule = k->schedule,
+    PlanKernel pk = {.name = k->name, .n_buffers = k->buffers.n, .n_scalars = k->scalars.n, .n_maps = k->maps.n,
+                     .cluster = k->cluster, .access = args.access.data, .shared_bytes = kernel_shared_bytes(k),
+                     .block = {threads, 1, 1}, .waits = k->waits, .kind = k->kind, .schedule = k->schedule,
                      .group = str_intern(b->cx->strs, text.text)};
     vec_push(arena, &plan->kernels, pk);
     step.kernel = plan->kernels.n - 1;
@@ -393,6 +403,7 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
     step.grid[1] = step.grid[2] = dim_const(b->p, 1);
     step.buffers = args.plan_buffers.data;
     step.scalars = k->scalars.data;
+    step.maps = step_maps(b, k, &args);
     vec_push(arena, &plan->steps, step);
     return true;
 }
@@ -517,21 +528,42 @@ static bool attach_cubin(Builder *b, const Cubin *c, const char *emitter)
     return true;
 }
 
-static bool attach_ptx(Builder *b, const char *arch, const char *emitter)
+static bool attach_ptx(Builder *b, const char *arch)
 {
     char *ptx = emit_ptx(b->cx->arena, b->cx->diags, b->kernels.data, b->kernels.n, arch);
     if (ptx)
-        attach(b, CODE_PTX, arch, ptx, strlen(ptx) + 1, emitter);
+        attach(b, CODE_PTX, arch, ptx, strlen(ptx) + 1, "llvm");
     return ptx != NULL;
+}
+
+static bool attach_nvrtc_ptx(Builder *b, const char *source)
+{
+    char *ptx = NULL;
+    if (!nvrtc_ptx(b->cx->arena, b->cx->diags, source, b->plan->kernels.data[0].name, b->o->machine.arch, &ptx))
+        return false;
+    attach(b, CODE_PTX, b->o->machine.arch, ptx, strlen(ptx) + 1, "nvrtc");
+    return true;
+}
+
+/* A kernel around the tensor-core template, which is CUDA C: NVRTC compiles it, and all kernels beside it. */
+static const Kernel *template_kernel(const Builder *b)
+{
+    for (uint32_t i = 0; i < b->kernels.n; i++)
+        if (b->kernels.data[i]->gemm)
+            return b->kernels.data[i];
+    return NULL;
 }
 
 /* PTX that every newer chip runs. What it cannot express is no reason to fail: the package then serves its own chip only. */
 static void attach_portable(Builder *b)
 {
     Diags *quiet = diags_new(b->a);
-    char *ptx = emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
+    const Kernel *product = template_kernel(b);
+    char *ptx = product ? NULL : emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
     if (ptx)
         attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, "llvm");
+    else if (product)
+        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the tensor cores of %s", product->name, b->o->machine.arch);
     else
         diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s", diags_count(quiet) ? diags_at(quiet, 0)->text : "LLVM failed");
 }
@@ -547,7 +579,7 @@ static bool emit_by_nvrtc(Builder *b, const char *source)
 static bool emit_by_llvm(Builder *b)
 {
     Cubin c;
-    if (!attach_ptx(b, b->o->machine.arch, "llvm"))
+    if (!attach_ptx(b, b->o->machine.arch))
         return false;
     const char *ptx = vec_last(&b->plan->kernels.data[0].code).bytes;
     return !assembler_available(NULL) ||
@@ -557,13 +589,16 @@ static bool emit_by_llvm(Builder *b)
 static bool emit_for_cuda(Builder *b)
 {
     const char *why, *arch = b->o->machine.arch;
-    bool nvrtc = b->o->emitter == EMITTER_NVRTC || (b->o->emitter == EMITTER_AUTO && nvrtc_available(&why));
+    bool product = template_kernel(b) != NULL, simulated = b->o->simulated;
+    bool nvrtc = product || b->o->emitter == EMITTER_NVRTC ||
+                 (b->o->emitter == EMITTER_AUTO && !simulated && nvrtc_available(&why));
     char *source = nvrtc || b->o->keep_source ? emit_cuda(b->cx->arena, b->kernels.data, b->kernels.n) : NULL;
-    if (!(nvrtc ? emit_by_nvrtc(b, source) : emit_by_llvm(b)))
+    bool made = !nvrtc ? emit_by_llvm(b) : simulated ? attach_nvrtc_ptx(b, source) : emit_by_nvrtc(b, source);
+    if (!made)
         return false;
     if (b->o->keep_source)
         attach(b, CODE_CUDA_SOURCE, arch, source, strlen(source) + 1, "nvrtc");
-    if (b->o->keep_source && nvrtc && !attach_ptx(b, arch, "llvm"))
+    if (b->o->keep_source && nvrtc && !simulated && !(product ? attach_nvrtc_ptx(b, source) : attach_ptx(b, arch)))
         return false;
     if (b->o->portable && strcmp(arch, "sm_80"))
         attach_portable(b);

@@ -110,9 +110,9 @@ static bool map_inside(const Values *x, const PlanBuffer *f, int64_t bytes, cons
         if (o->strides[i - 1] % 16)
             return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, "pad the innermost dim, or permute it",
                               "dim %u of %s has a stride of %lld bytes, no multiple of 16", i, of, (ll)o->strides[i - 1]);
-        if (o->dims[i] > 1 && o->strides[i - 1] < row)
-            return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "dim %u of %s has a stride of %lld bytes, shorter than its rows of %lld",
-                              i, of, (ll)o->strides[i - 1], (ll)row);
+        if (i == 1 && o->strides[0] < row)
+            return diag_error(x->d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "dim 1 of %s has a stride of %lld bytes, shorter than its rows of %lld",
+                              of, (ll)o->strides[0], (ll)row);
         end += (__int128)(o->dims[i] - 1) * o->strides[i - 1];
     }
     if (end <= bytes)
