@@ -68,3 +68,13 @@ GroupAccesses group_accesses(Context *cx, const Group *g)
     }
     return (GroupAccesses){out.data, out.n};
 }
+
+bool group_access_plain(DimPool *p, const Group *g, const GroupAccess *a)
+{
+    DimSubst s[MAX_RANK];
+    uint32_t n = 0;
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        if (!dim_is_const(g->sym[d]))
+            s[n++] = (DimSubst){g->sym[d], dim_const(p, 0)};
+    return dim_is_const(dim_subst(p, a->flat, s, n));
+}

@@ -10,6 +10,20 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
 enum { MATMUL_PLACES = 2 };
 uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, Dim *start);
 
+/* How a group reads its product, where a kind with a tile at hand may follow: element by element in any order of dims; two parts of
+ * its columns side by side; or by reductions over `row` neighbouring columns. False: in another way. */
+typedef struct {
+    uint32_t parts;
+    Dim start[MATMUL_PLACES], columns;         /* of each part: the first column, and how many */
+    bool by_columns;                           /* as matmul_columns has it; else every element once, at `at` */
+    Index at;
+    int64_t row;                               /* 0: no reductions */
+} MatmulReads;
+bool matmul_reads(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, MatmulReads *out);
+/* The coordinates in g's domain that read `element` of the product, where the group reads it at `at`; false: no such coordinates for every
+ * element. */
+bool matmul_domain_at(DimPool *p, const Group *g, const Node *n, const Index *at, const Index *element, Dim *coords);
+
 /* A matmul operand seen through movement ops as a strided matrix in memory. */
 typedef struct {
     Node *base;                       /* materialised value that holds the elements */
@@ -45,5 +59,6 @@ PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n);
 typedef struct { Node *node; Index at; Dim flat; } GroupAccess;
 typedef struct { GroupAccess *a; uint32_t n; } GroupAccesses;
 GroupAccesses group_accesses(Context *cx, const Group *g);
+bool group_access_plain(DimPool *p, const Group *g, const GroupAccess *a);     /* over the domain alone: not inside a reduction */
 /* Where it reads `n`, one of its own nodes or inputs, over its symbols. */
 uint32_t group_places(Context *cx, const Group *g, const Node *n, const Index **at);

@@ -116,27 +116,6 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
     return in_pieces(cx, n, 0) && in_pieces(cx, n, 1) ? NULL : "an operand is not contiguous along the sums, or its rows are not aligned";
 }
 
-uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, Dim *start)
-{
-    DimPool *p = cx->dims;
-    uint32_t last = node_rank(n) - 1;
-    if (g->domain.rank != last + 1 || n_at > MATMUL_PLACES)
-        return 0;
-    for (uint32_t d = 0; d < last; d++)
-        if (g->domain.d[d] != n->type.shape.d[d])
-            return 0;
-    for (uint32_t i = 0; i < n_at; i++) {
-        for (uint32_t d = 0; d < last; d++)
-            if (at[i].d[d] != g->sym[d])
-                return 0;
-        start[i] = dim_sub(p, at[i].d[last], g->sym[last]);
-        if (!dim_is_const(start[i]) || start[i]->value < 0 ||
-            !dim_le(p, dim_add(p, start[i], g->domain.d[last]), n->type.shape.d[last]))
-            return 0;
-    }
-    return n_at;
-}
-
 /* ---- tensor cores with any epilogue (kinds/gemm.c) --------------------------------------------------------------------------- */
 static bool sixteenths(DimPool *p, Dim elements, uint32_t size)
 {
@@ -169,16 +148,19 @@ const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
 const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, const CodegenOptions *o)
 {
     Dim start[MATMUL_PLACES];
+    MatmulReads reads;
     LibraryEpilogue e;
     if (!o->fuse)
         return "fusion is off";
     if (g->matmul)
         return "a group holds one matrix product";
+    if (matmul_reads(cx, g, n, at, n_at, &reads) && !matmul_not_gemm(cx, n, o))
+        return NULL;
     if (g->reduces.n)
         return "a reduction follows the matrix product";
     if (!matmul_columns(cx, g, n, at, n_at, start))
         return "its consumers do not read the product element by element";
-    if (!matmul_not_small(cx, n, &o->machine) || !matmul_not_gemm(cx, n, o))
+    if (!matmul_not_small(cx, n, &o->machine))
         return NULL;
     if (!shape_equal(&g->domain, &n->type.shape))
         return "its consumers read parts of the product";

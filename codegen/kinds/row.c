@@ -390,9 +390,6 @@ static void load_early(Row *r)
 {
     Dim length = group_row_count(r->p, r->g);
     GroupAccesses all = group_accesses(r->b->problem.cx, r->g);
-    Dim zero[MAX_RANK];
-    for (uint32_t d = 0; d < MAX_RANK; d++)
-        zero[d] = dim_const(r->p, 0);
     int64_t items = dim_is(length, 1) ? 0 : items_of(r, length);
     for (int64_t i = 0; i < items; i++) {
         KInst *inside, *mask;
@@ -400,7 +397,7 @@ static void load_early(Row *r)
         group_coords(r->p, r->g, r->outer, at, r->coords);
         lower_mask(r->b->l, mask);
         for (uint32_t k = 0; k < all.n; k++) {
-            if (!dim_is_const(group_at(r->p, r->g, &(Index){{all.a[k].flat}}, 1, zero).d[0]))
+            if (!group_access_plain(r->p, r->g, &all.a[k]))
                 continue;                                  /* read inside a reduction */
             Index from = group_at(r->p, r->g, &all.a[k].at, node_rank(all.a[k].node), r->coords);
             bool in_bounds = true;

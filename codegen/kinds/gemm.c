@@ -1,0 +1,426 @@
+/* codegen/kinds/gemm.c — matrix products on the tensor cores, with the group's expressions as their epilogue.
+ *
+ * The main loop is a template (emit/gemm_sm90.cuh) around the kernel that is built here: what a warp does with one staged piece of the
+ * product, 16 rows by `width` columns, in fp32. Its threads take vectors of neighbouring columns, so what the epilogue loads beside the
+ * product, and what it stores, moves in 16 bytes a thread.
+ *
+ * A group may read two parts of the product side by side (gate and up of stacked projections): a tile then has half its columns from
+ * each. Products of split operands (split_matmul) carry their format in their operands' types; which one is allowed was decided by the
+ * pass that split them.
+ *
+ * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
+ * side), width (columns of a part staged at a time). */
+#include "codegen/emit/gemm.h"
+#include "codegen/kinds/product.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE_ROWS = 16, WARPGROUP_ROWS = 64 };
+
+/* ---- the problem ------------------------------------------------------------------------------------------------------------- */
+typedef struct {
+    GemmFormat format;
+    Dim m, n, whole, k, batch;           /* n: columns of a part; whole: of the product */
+    uint32_t parts, size, products;      /* bytes of an element; tensor-core products a multiplication */
+    MatmulReads reads;
+    double rate;                         /* tensor-core operations a second */
+} Problem;
+
+static GemmFormat format_of(const Node *n)
+{
+    DType t = n->in[0]->type.dtype;
+    if (n->op == OP_MATMUL)
+        return t == DT_BF16 ? GEMM_BF16 : GEMM_F16;
+    bool three = node_int(n, ATTR_TERMS, 1) == 3;
+    return t == DT_F16 ? (three ? GEMM_3XF16 : GEMM_F16_SCALED) : three ? GEMM_3XTF32 : GEMM_TF32;
+}
+
+static bool describe(const KindProblem *p, Problem *out)
+{
+    const Node *n = p->g->matmul;
+    Dim whole;
+    const Index *at;
+    *out = (Problem){.format = format_of(n), .size = dtype_bytes(n->in[0]->type.dtype)};
+    matmul_extents(p->cx->dims, n, &out->m, &whole, &out->k, &out->batch);
+    uint32_t places = group_places(p->cx, p->g, n, &at);
+    if (!matmul_reads(p->cx, p->g, n, at, places, &out->reads))
+        return false;
+    out->parts = out->reads.parts;
+    out->n = out->reads.columns;
+    out->whole = whole;
+    out->products = gemm_terms(out->format);
+    out->rate = out->size == 2 ? p->m->flops_bf16 : p->m->flops_tf32;
+    return true;
+}
+
+static bool accepts(const KindProblem *p, const char **why_not)
+{
+    Problem x;
+    *why_not = !p->g->matmul      ? "not a matrix product"
+             : !describe(p, &x)   ? "the product is not read element by element or by short reductions along its rows"
+                                  : matmul_not_gemm(p->cx, p->g->matmul, p->o);
+    return !*why_not;
+}
+
+/* ---- schedules ----------------------------------------------------------------------------------------------------------------- */
+static KGemm shape_of(const Problem *x, const Schedule *s)
+{
+    return (KGemm){
+        .format = x->format, .wgmma = true, .parts = x->parts,
+        .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
+        .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
+        .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
+    };
+}
+
+static double ceil_div(double a, double b) { return (double)(int64_t)((a + b - 1) / b); }
+
+/* Whole tiles are computed, a wave of them at a time; each begins with an empty pipeline and ends with an epilogue that the other
+ * warpgroup's products hide in part. Small tiles read each operand more often: the caches then set the pace. */
+static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
+{
+    static const double fill = 1.2e-6, drain = 0.5e-6, cache_bytes = 5.5e12;
+    double m = (double)dim_typical(x->m), n = (double)dim_typical(x->n), k = (double)dim_typical(x->k), batch = (double)dim_typical(x->batch);
+    KGemm g = shape_of(x, s);
+    double cluster = g.cluster, columns = g.bn / x->parts, units = (double)(p->m->units / (int)g.cluster);
+    double tiles = ceil_div(m, g.bm * cluster) * ceil_div(n, columns) * batch;
+    double waves = ceil_div(tiles, units), busy = tiles < units ? tiles : units;
+    double work = 2.0 * g.bm * cluster * g.bn * (k + g.bk / 2) * x->products;
+    double arithmetic = work * units / x->rate / 0.97;                       /* of a tile (cluster), all units busy */
+    double pieces = x->products == 3 ? 2 : 1;
+    double loaded = (g.bm * cluster + g.bn) * k * x->size * pieces;              /* by a cluster, B once */
+    double cached = loaded * busy / cache_bytes;
+    double tile = (arithmetic > cached ? arithmetic : cached) + drain + (double)(g.bm * g.bn) * 4 / 60e9;
+    double memory = ((double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)) / p->m->copy_bandwidth;
+    double seconds = waves * tile + fill;
+    return (seconds > memory ? seconds : memory) + p->m->launch_seconds;
+}
+
+static double cost(const KindProblem *p, const Schedule *s)
+{
+    Problem x;
+    describe(p, &x);
+    return predict(p, &x, s);
+}
+
+typedef struct { Schedule s; double seconds; } Tried;
+
+static int by_seconds(const void *a, const void *b)
+{
+    double x = ((const Tried *)a)->seconds, y = ((const Tried *)b)->seconds;
+    return (x > y) - (x < y);
+}
+
+static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, uint32_t bm, uint32_t bn, uint32_t cluster, uint32_t width)
+{
+    Schedule s = {.kind = "gemm"};
+    uint32_t bk = 128 / x->size;
+    schedule_set(&s, "bm", bm);
+    schedule_set(&s, "bn", bn);
+    schedule_set(&s, "bk", bk);
+    schedule_set(&s, "stages", 0);
+    schedule_set(&s, "cluster", cluster);
+    schedule_set(&s, "raster", 8);
+    schedule_set(&s, "width", width);
+    KGemm g = shape_of(x, &s);
+    g.stages = 2;
+    uint32_t room = p->m->shared_block - gemm_staging_count(&g) * 4 - 1024;
+    g.stages = room / gemm_stage_bytes(&g) < 8 ? room / gemm_stage_bytes(&g) : 8;
+    const char *why;
+    if (g.stages < 2 || !gemm_legal(&g, 0, &why) || (x->reads.row && width % x->reads.row))
+        return;
+    schedule_set(&s, "stages", g.stages);
+    t[*n].s = s;
+    t[(*n)++].seconds = predict(p, x, &s);
+}
+
+static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
+{
+    static const uint16_t columns[] = {256, 192, 128, 64};
+    Tried t[64];
+    uint32_t n = 0;
+    Problem x;
+    describe(p, &x);
+    for (uint32_t bm = WARPGROUP_ROWS; bm <= 192; bm += WARPGROUP_ROWS)
+        for (uint32_t i = 0; i < sizeof columns / sizeof *columns; i++)
+            for (uint32_t cluster = 1; cluster <= 2; cluster++)
+                try(p, &x, t, &n, bm, columns[i], cluster, x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32);
+    qsort(t, n, sizeof *t, by_seconds);
+    n = n < max ? n : max;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = t[i].s;
+    return n;
+}
+
+static Dim grid(const KindProblem *p, const Schedule *s)
+{
+    DimPool *d = p->cx->dims;
+    Problem x;
+    describe(p, &x);
+    KGemm g = shape_of(&x, s);
+    g.m = x.m, g.n = x.n, g.batch = x.batch;
+    return dim_mul_const(d, dim_min(d, gemm_tiles(d, &g), dim_const(d, p->m->units / (int)g.cluster)), g.cluster);
+}
+
+static uint32_t threads(const KindProblem *p, const Schedule *s)
+{
+    Problem x;
+    describe(p, &x);
+    KGemm g = shape_of(&x, s);
+    return gemm_threads(&g);
+}
+
+/* ---- operands -------------------------------------------------------------------------------------------------------------------- */
+/* Operand `which` of the product as a matrix in a buffer of the kernel; `along_k`: its sums run along memory. */
+static KMatrix matrix_of(KindBuild *b, uint32_t which, bool *along_k)
+{
+    Context *cx = b->k->cx;
+    const Node *n = b->problem.g->matmul;
+    MatrixView v;
+    KMatrix m = {0};
+    bool known = matmul_operand_view(cx, n, which, &v) && lower_buffer_of(b->l, v.base, &m.buffer);
+    pawl_assert(known, "an operand of the product is not in memory as a matrix");
+    bool swapped = node_int(n, which % 2 ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
+    m.offset = v.offset, m.ld = v.ld, m.stride_batch = v.stride_batch;
+    *along_k = which % 2 ? swapped != v.trans : swapped == v.trans;
+    m.trans = !*along_k;
+    return m;
+}
+
+static uint32_t add_map(KindBuild *b, const KGemm *g, const KMatrix *m, bool is_b, Dim rows)
+{
+    PlanTensorMap map = gemm_map(b->k->cx->dims, g, m, is_b, rows);
+    vec_push(b->k->arena, &b->k->maps, map);
+    return b->k->maps.n - 1;
+}
+
+static uint32_t buffer_of(KindBuild *b, const Node *n)
+{
+    uint32_t buffer;
+    bool known = lower_buffer_of(b->l, n, &buffer);
+    pawl_assert(known, "an operand of the product is not in memory");
+    return buffer;
+}
+
+static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
+{
+    const Node *n = b->problem.g->matmul;
+    bool along_k, split = n->op != OP_MATMUL, lows = split && x->products == 3;
+    KMatrix *const piece[4] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
+    uint32_t *const map[4] = {&g->map_a, &g->map_b, &g->map_a_lo, &g->map_b_lo};
+    g->exact_a.buffer = g->exact_b.buffer = g->a_lo.buffer = g->b_lo.buffer = UINT32_MAX;
+    g->map_a_lo = g->map_b_lo = g->inv_a = g->inv_b = UINT32_MAX;
+    g->stride_inv_a = g->stride_inv_b = dim_const(b->k->cx->dims, 0);
+    g->k_exact = x->k;
+    for (uint32_t i = 0; i < (lows ? 4 : 2); i++) {
+        *piece[i] = matrix_of(b, i, &along_k);
+        if (i == 0)
+            g->a_mn = !along_k, g->a_batched = !dim_is(x->batch, 1) && !dim_is(g->a.stride_batch, 0);
+        if (i == 1)
+            g->b_mn = !along_k, g->b_batched = !dim_is(x->batch, 1) && !dim_is(g->b.stride_batch, 0);
+    }
+    for (uint32_t i = 0; i < (lows ? 4 : 2); i++)
+        *map[i] = add_map(b, g, piece[i], i % 2, i % 2 ? x->whole : x->m);
+    uint32_t next = lows ? 4 : 2;
+    if (gemm_scaled(x->format)) {
+        DimPool *d = b->k->cx->dims;
+        g->inv_a = buffer_of(b, n->in[next]);
+        g->inv_b = buffer_of(b, n->in[next + 1]);
+        g->stride_inv_a = g->a_batched ? x->m : dim_const(d, 0);
+        g->stride_inv_b = g->b_batched ? n->type.shape.d[node_rank(n) - 1] : dim_const(d, 0);
+        next += 2;
+    }
+    if (split) {
+        g->exact_a = matrix_of(b, next, &along_k);
+        const Node *a = n->in[next];
+        g->k_exact = a->type.shape.d[node_rank(a) - (node_int(n, ATTR_TRANS_A, 0) ? 2 : 1)];
+        if (next + 1 < n->n_in)
+            g->exact_b = matrix_of(b, next + 1, &along_k);
+    }
+}
+
+/* ---- the epilogue ---------------------------------------------------------------------------------------------------------------- */
+/* Vectors of 16 bytes of the widest output. */
+static uint32_t lanes_of(const Group *g, uint32_t width)
+{
+    uint32_t widest = 2;
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        if (dtype_bytes(g->outputs.data[i].node->type.dtype) > widest)
+            widest = dtype_bytes(g->outputs.data[i].node->type.dtype);
+    uint32_t lanes = 16 / widest;
+    return lanes < 2 ? 2 : lanes > width / 4 ? width / 4 : lanes;
+}
+
+/* A vector of neighbouring columns: in the product, in a part of it, in the staged piece. Always: its columns from `first` on. */
+typedef struct { Dim row, first, col, place; KInst *mask; } Spot;
+
+typedef struct {
+    KindBuild *b;
+    Kernel *k;
+    DimPool *p;
+    const KGemm *g;
+    const Problem *x;
+    const Node *n;
+    Dim piece;                           /* number of the piece among those of its row */
+    uint32_t lanes, across, down;        /* of a vector; threads along a row; rows at a time */
+} Finish;
+
+static Spot spot_at(Finish *e, uint32_t pass)
+{
+    DimPool *p = e->p;
+    const KGemm *g = e->g;
+    Dim r = dim_add_const(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), pass * e->down);
+    Dim c = dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, e->across)), e->lanes);
+    Dim row = dim_add(p, g->row, r), first = dim_add(p, dim_mul_const(p, e->piece, g->width), c), l = kernel_lane(p, e->lanes);
+    bool vectors = dim_divides(p, dim_const(p, e->lanes), g->n);
+    Dim own = dim_mul_const(p, g->warp, g->parts * PIECE_ROWS * (g->width + 8));
+    KInst *in_row = vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
+    return (Spot){
+        .row = row, .first = first, .col = dim_add(p, first, l), .mask = mask_and(e->k, k_test(e->k, row, g->m, 1), in_row),
+        .place = dim_add(p, own, dim_add(p, dim_mul_const(p, r, g->width + 8), dim_add(p, c, l))),
+    };
+}
+
+/* Element (row, col) of the product by its own coordinates. */
+static Index element_at(const Finish *e, Dim row, Dim col)
+{
+    const Shape *s = &e->n->type.shape;
+    Shape lead = {.rank = s->rank - 1};
+    memcpy(lead.d, s->d, sizeof(Dim) * lead.rank);
+    Dim flat = dim_is(e->g->batch, 1) ? row : dim_add(e->p, dim_mul(e->p, e->g->at_batch, e->g->m), row);
+    Index at = index_unflatten(e->p, &lead, flat);
+    at.d[lead.rank] = col;
+    for (uint32_t i = 0; i < s->rank; i++)
+        if (dim_is(s->d[i], 1))
+            at.d[i] = dim_const(e->p, 0);
+    return at;
+}
+
+/* Coordinates in the group's domain; with reductions: position among the outer dims, and along the row. */
+static void coords_at(const Finish *e, const Spot *s, Dim *coords)
+{
+    const Group *group = e->b->problem.g;
+    if (e->x->reads.row) {
+        Dim n = dim_const(e->p, e->x->reads.row), rows = dim_is(e->g->batch, 1) ? s->row : dim_add(e->p, dim_mul(e->p, e->g->at_batch, e->g->m), s->row);
+        Dim outer = dim_add(e->p, dim_mul(e->p, rows, dim_floordiv(e->p, e->g->n, n)), dim_floordiv(e->p, s->first, n));
+        group_coords(e->p, group, outer, dim_is(group_row_count(e->p, group), 1) ? dim_const(e->p, 0) : dim_mod(e->p, s->col, n), coords);
+        return;
+    }
+    Index at = element_at(e, s->row, s->col);
+    if (e->x->reads.by_columns)
+        memcpy(coords, at.d, sizeof(Dim) * node_rank(e->n));
+    else
+        matmul_domain_at(e->p, group, e->n, &e->x->reads.at, &at, coords);
+}
+
+/* What the outputs need beside the product is on its way while other rows are worked on. */
+static void load_early(Finish *e, const Spot *s)
+{
+    const Group *group = e->b->problem.g;
+    GroupAccesses all = group_accesses(e->b->problem.cx, group);
+    Dim coords[MAX_RANK];
+    coords_at(e, s, coords);
+    lower_mask(e->b->l, s->mask);
+    for (uint32_t i = 0; i < all.n; i++) {
+        const Node *n = all.a[i].node;
+        Index from = group_at(e->p, group, &all.a[i].at, node_rank(n), coords);
+        bool in_bounds = group_access_plain(e->p, group, &all.a[i]);
+        for (uint32_t d = 0; d < node_rank(n); d++)
+            in_bounds &= from.d[d]->lo >= 0 && all.a[i].at.d[d]->hi < n->type.shape.d[d]->hi;
+        if (in_bounds)
+            lower_value(e->b->l, n, &from, e->lanes);
+    }
+    lower_mask(e->b->l, NULL);
+}
+
+/* A row's threads are neighbours in a warp: sums over lanes, then over threads. */
+static void reduce_rows(Finish *e, const Spot *s)
+{
+    const Group *group = e->b->problem.g;
+    Dim coords[MAX_RANK], within = dim_mod(e->p, s->col, dim_const(e->p, e->x->reads.row));
+    coords_at(e, s, coords);
+    lower_mask(e->b->l, s->mask);
+    for (uint32_t i = 0; i < group->reduces.n; i++) {
+        const GroupReduce *r = &group->reduces.data[i];
+        Index at = group_at(e->p, group, &r->at, node_rank(r->node), coords), in = index_reduced(e->p, r->node, &at, within);
+        KInst *v = k_splat(e->k, lower_value(e->b->l, r->node->in[0], &in, e->lanes), e->lanes);
+        v = k_lane_reduce(e->k, reduce_op(r->node), k_cast(e->k, v, compute_type(r->node->type.dtype)));
+        lower_know(e->b->l, r->node, &at, block_reduce(e->b, r->node, v, (uint32_t)e->x->reads.row / e->lanes));
+    }
+    lower_mask(e->b->l, NULL);
+}
+
+static void finish(Finish *e, const Spot *s)
+{
+    Dim coords[MAX_RANK];
+    KInst *mask = s->mask;
+    uint32_t lanes = e->lanes;
+    for (uint32_t i = 0; i < e->g->parts; i++) {
+        Dim place = dim_add_const(e->p, s->place, i * PIECE_ROWS * (e->g->width + 8));
+        Index at = element_at(e, s->row, dim_add(e->p, s->col, e->g->part_start[i]));
+        lower_know(e->b->l, e->n, &at, k_shared_load(e->k, e->g->stage, place, lanes));
+    }
+    if (e->x->reads.row)
+        reduce_rows(e, s);
+    coords_at(e, s, coords);
+    if (e->x->reads.row && dim_is(group_row_count(e->p, e->b->problem.g), 1)) {      /* one value a row: its first thread stores it */
+        Dim in_row = dim_mod(e->p, e->g->lane, dim_const(e->p, e->x->reads.row / lanes));
+        mask = mask_and(e->k, mask, k_test(e->k, in_row, dim_const(e->p, 1), 1));
+        lanes = 1;
+    }
+    store_outputs_at(e->b, coords, lanes, mask);
+}
+
+static void epilogue(KindBuild *b, const KGemm *g, const Problem *x)
+{
+    uint32_t lanes = lanes_of(b->problem.g, g->width);
+    while (x->reads.row && lanes > 2 && lanes > x->reads.row)
+        lanes /= 2;
+    Finish e = {.b = b, .k = b->k, .p = b->k->cx->dims, .g = g, .x = x, .n = b->problem.g->matmul,
+                  .lanes = lanes, .across = g->width / lanes, .down = 32 * lanes / g->width};
+    /* a number of its own with a range: that columns are in range, and multiples of the width, can then be proven */
+    Dim pieces = dim_ceildiv(e.p, g->n, dim_const(e.p, g->width));
+    KInst *number = k_index(e.k, dim_floordiv(e.p, g->col, dim_const(e.p, g->width)), DT_I64, 1);
+    e.piece = k_bind(e.k, number, "piece", 0, pieces->hi == INT64_MAX ? INT64_MAX : pieces->hi - 1);
+    Spot s[PIECE_ROWS];
+    uint32_t passes = PIECE_ROWS / e.down;
+    for (uint32_t i = 0; i < passes; i++) {
+        s[i] = spot_at(&e, i);
+        load_early(&e, &s[i]);
+    }
+    for (uint32_t i = 0; i < passes; i++)
+        finish(&e, &s[i]);
+}
+
+static bool build(KindBuild *b)
+{
+    Kernel *k = b->k;
+    DimPool *d = k->cx->dims;
+    Problem x;
+    describe(&b->problem, &x);
+    KGemm *g = arena_new_of(k->arena, KGemm);
+    *g = shape_of(&x, b->s);
+    g->m = x.m, g->n = x.n, g->k = x.k, g->batch = x.batch;
+    for (uint32_t i = 0; i < 2; i++)
+        g->part_start[i] = i < x.parts ? x.reads.start[i] : dim_const(d, 0);
+    bind_operands(b, g, &x);
+    const char *why;
+    if (!gemm_legal(g, 0, &why))
+        return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: %s", why);
+    int64_t big = INT64_MAX;
+    g->row = dim_sym_fresh(d, "row", 0, x.m->hi == big ? big : x.m->hi + 1024);
+    g->col = dim_sym_fresh(d, "col", 0, x.n->hi == big ? big : x.n->hi + 1024);
+    g->at_batch = dim_is(x.batch, 1) ? dim_const(d, 0) : dim_sym_below(d, "batch", x.batch);
+    g->warp = dim_sym_fresh(d, "warp", 0, g->bm / PIECE_ROWS - 1);
+    g->lane = dim_sym_fresh(d, "lane_id", 0, 31);
+    g->stage = kernel_shared(k, "staged", DT_F32, gemm_staging_count(g));
+    k->gemm = g;
+    k->cluster = g->cluster;
+    epilogue(b, g, &x);
+    return true;
+}
+
+const KernelKind kind_gemm = {
+    .name = "gemm", .alone = true, .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
+};
