@@ -3,12 +3,13 @@
 The full acceptance rule needs the running error scale E, which only the reference evaluator has; here its place is taken by what
 the oracle does when its inputs move by the class's unit (f32 outputs; for narrower ones the ulp dominates):
 |y - y64| <= m * max(largest error of PyTorch eager in the row, largest such movement in the row) + one ulp. `pawl verify` has
-the whole rule.
+the whole rule. Outputs may have gigabytes: everything but the oracle itself goes through pieces of PIECE elements.
 """
 import torch
 
 MANTISSA = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfloat16: 7}
 SMALLEST = {torch.float64: -1022, torch.float32: -126, torch.float16: -14, torch.bfloat16: -126}
+PIECE = 1 << 26
 
 
 def ulp(y64, dtype):
@@ -22,52 +23,84 @@ def as_tuple(y):
     return tuple(y) if isinstance(y, (tuple, list)) else (y,)
 
 
-def movement(oracle, inputs, y64, trials=4, unit=2.0 ** -22):
-    """Largest |oracle(x (1 +- unit)) - y64| over random signs, for every output; None for integers."""
-    y64 = as_tuple(y64)
-    generator = torch.Generator(device="cpu").manual_seed(1)
-    most = [torch.zeros_like(y) if y.is_floating_point() else None for y in y64]
-    for _ in range(trials):
-        moved = []
-        for x in inputs:
-            if x.is_floating_point():
-                sign = torch.randint(2, x.shape, generator=generator, dtype=torch.int8).to(x.device).to(x.dtype) * 2 - 1
-                x = x * (1 + unit * sign)
-            moved.append(x)
-        for i, y in enumerate(as_tuple(oracle(*moved))):
-            if most[i] is not None:
-                most[i] = torch.maximum(most[i], torch.nan_to_num((y - y64[i]).abs(), nan=0.0, posinf=0.0, neginf=0.0))
-    return tuple(most)
+def table(y):
+    """The tensor as rows of its last dim of more than one element."""
+    return y.reshape(-1, next((d for d in reversed(y.shape) if d > 1), 1)) if y.numel() else y.reshape(1, 0)
 
 
-def compare(outputs, oracle, baseline, moved=None, multiplier=None):
-    """{max_abs, rms, outside, checked, worst}: `outside` counts elements beyond the allowance (integers: any difference);
-    `worst` is the largest error over its allowance."""
-    total = {"max_abs": 0.0, "rms": 0.0, "outside": 0, "checked": 0, "worst": 0.0}
-    squares = 0.0
-    moved = moved or (None,) * len(as_tuple(outputs))
-    for y, y64, base, shift in zip(as_tuple(outputs), as_tuple(oracle), as_tuple(baseline), moved):
-        if tuple(y.shape) != tuple(y64.shape):
-            raise ValueError(f"shape {tuple(y.shape)}, expected {tuple(y64.shape)}")
-        total["checked"] += y.numel()
-        if not y.numel():
-            continue
-        if not y.is_floating_point():
-            total["outside"] += int((y != y64.to(y.dtype)).sum())
-            continue
-        m = multiplier or (3.0 if y.dtype in (torch.bfloat16, torch.float16) else 2.0)
-        y, base, dtype = y.to(torch.float64), base.to(torch.float64), y.dtype
-        finite = torch.isfinite(y) & torch.isfinite(y64)
-        same = (torch.isnan(y) & torch.isnan(y64)) | (y == y64) | (y == y64.to(dtype).to(torch.float64))
-        error = torch.where(finite, (y - y64).abs(), torch.zeros_like(y))
-        base_error = torch.nan_to_num((base - y64).abs(), nan=0.0, posinf=0.0, neginf=0.0)
-        if shift is not None:
-            base_error = torch.maximum(base_error, shift)
-        row = base_error.amax(dim=-1, keepdim=True) if base_error.dim() else base_error
-        ratio = error / (m * row + ulp(torch.nan_to_num(y64), dtype))
-        total["outside"] += int((ratio > 1).sum()) + int((~finite & ~same).sum())
-        total["worst"] = max(total["worst"], float(ratio.max()))
-        total["max_abs"] = max(total["max_abs"], float(error.max()))
-        squares += float((error * error).sum())
-    total["rms"] = (squares / total["checked"]) ** 0.5 if total["checked"] else 0.0
-    return total
+def pieces(y):
+    """(rows, columns) slices that cover a table."""
+    rows, columns = y.shape
+    wide = max(1, min(columns, PIECE))
+    tall = max(1, PIECE // wide)
+    for r in range(0, rows, tall):
+        for c in range(0, columns, wide):
+            yield slice(r, r + tall), slice(c, c + wide)
+
+
+def moved(x, unit, generator):
+    """x (1 +- unit) with random signs."""
+    if not x.is_floating_point():
+        return x
+    return torch.empty_like(x).bernoulli_(0.5, generator=generator).mul_(2 * unit).add_(1 - unit).mul_(x)
+
+
+class Truth:
+    """The oracle's outputs and, for every row of them, the error that is allowed before the multiplier and the ulp. `baseline`
+    are eager's outputs; with `oracle`, its movement counts too."""
+
+    def __init__(self, y64, baseline, oracle=None, inputs=(), trials=4, unit=2.0 ** -22):
+        self.y64 = tuple(table(y) for y in as_tuple(y64))
+        self.shapes = tuple(tuple(y.shape) for y in as_tuple(y64))
+        self.allowed = [torch.zeros(len(y), dtype=torch.float64, device=y.device) if y.is_floating_point() else None
+                        for y in self.y64]
+        self.raise_to(baseline)
+        if oracle is not None:
+            device = next((x.device for x in inputs), torch.device("cpu"))
+            generator = torch.Generator(device=device).manual_seed(1)
+            for _ in range(trials):
+                self.raise_to(oracle(*[moved(x, unit, generator) for x in inputs]))
+
+    def raise_to(self, outputs):
+        """Allows at least the distance of these outputs from the oracle's."""
+        for y, y64, allowed in zip(as_tuple(outputs), self.y64, self.allowed):
+            if allowed is None or not y.numel():
+                continue
+            y = table(y)
+            for r, c in pieces(y64):
+                off = (y[r, c].to(torch.float64) - y64[r, c]).abs_().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+                allowed[r] = torch.maximum(allowed[r], off.amax(dim=-1))
+
+    def judge(self, outputs, multiplier=None):
+        """{max_abs, rms, outside, checked, worst}: `outside` counts elements beyond the allowance (integers: any difference);
+        `worst` is the largest error over its allowance."""
+        total = {"max_abs": 0.0, "rms": 0.0, "outside": 0, "checked": 0, "worst": 0.0}
+        squares = 0.0
+        for y, shape, y64, allowed in zip(as_tuple(outputs), self.shapes, self.y64, self.allowed):
+            if tuple(y.shape) != shape:
+                raise ValueError(f"shape {tuple(y.shape)}, expected {shape}")
+            total["checked"] += y.numel()
+            if not y.numel():
+                continue
+            y, m = table(y), multiplier or (3.0 if y.dtype in (torch.bfloat16, torch.float16) else 2.0)
+            for r, c in pieces(y64):
+                if allowed is None:
+                    total["outside"] += int((y[r, c] != y64[r, c].to(y.dtype)).sum())
+                else:
+                    squares += _judge(total, y[r, c], y64[r, c], m * allowed[r].unsqueeze(-1))
+        total["rms"] = (squares / total["checked"]) ** 0.5 if total["checked"] else 0.0
+        return total
+
+
+def _judge(total, y, y64, allowed):
+    """Adds a piece to the totals; the sum of its squared errors."""
+    dtype = y.dtype
+    y = y.to(torch.float64)
+    finite = torch.isfinite(y) & torch.isfinite(y64)
+    same = (torch.isnan(y) & torch.isnan(y64)) | (y == y64) | (y == y64.to(dtype).to(torch.float64))
+    error = torch.where(finite, (y - y64).abs(), torch.zeros_like(y))
+    ratio = error / (allowed + ulp(torch.nan_to_num(y64), dtype))
+    total["outside"] += int((ratio > 1).sum()) + int((~finite & ~same).sum())
+    total["worst"] = max(total["worst"], float(ratio.max()))
+    total["max_abs"] = max(total["max_abs"], float(error.max()))
+    return float((error * error).sum())

@@ -11,6 +11,8 @@ from typing import Callable, List, Optional
 
 import torch
 
+from .records import median
+
 SPIN_HZ = 2.0e9              # cycles a second that torch.cuda._sleep is asked for: no less than any clock of the device
 MAX_SPIN_S = 0.02
 
@@ -46,6 +48,9 @@ class Timer:
     def flush(self):
         self.flush_buffer.zero_()
 
+    def synchronize(self):
+        torch.cuda.synchronize()
+
     def _window(self, side, first, batch):
         """Microseconds a call of one window."""
         spin = min(MAX_SPIN_S, 1.5 * side.host_s * batch + 100e-6)
@@ -67,13 +72,13 @@ class Timer:
         for side in sides:
             for i in range(max(calls, 2)):
                 side.call(i)
-            torch.cuda.synchronize()
+            self.synchronize()
             best = float("inf")
             for i in range(5):
                 t = time.perf_counter()
                 side.call(i)
                 best = min(best, time.perf_counter() - t)
-                torch.cuda.synchronize()
+                self.synchronize()
             side.host_s = best
 
     def quick(self, side, windows=5):
@@ -125,10 +130,23 @@ class Timer:
         return side.busy_us
 
 
-def median(samples):
-    s = sorted(samples)
-    n = len(s)
-    return (s[n // 2] + s[(n - 1) // 2]) / 2 if n else float("nan")
+class HostTimer(Timer):
+    """The same on the CPU by the wall clock, caches as they are: rehearses a comparison where there is no GPU."""
+
+    def __init__(self):
+        self.l2_bytes = 1 << 20
+
+    def synchronize(self):
+        pass
+
+    def _window(self, side, first, batch):
+        start = time.perf_counter()
+        for k in range(batch):
+            side.call(first + k)
+        return (time.perf_counter() - start) * 1e6 / batch
+
+    def busy(self, side, reps=8):
+        return None
 
 
 def ratio_interval(theirs, ours, resamples=2000, seed=0):
