@@ -53,6 +53,7 @@ typedef struct CudaDevice {
 typedef struct ExecutorStats {
     uint64_t runs, launches, graph_launches;       /* calls; kernels and products launched one by one; graphs launched */
     uint64_t instantiated, updated, patched;       /* graphs made anew, made over for other pointers, nodes given other pointers */
+    uint64_t encoded;                              /* tensor maps made */
     uint64_t captured;                             /* calls that went into a caller's graph */
     size_t workspace_bytes;
     uint32_t graph_nodes, graph_edges;             /* of the graph made last; 0 without one */

@@ -40,14 +40,17 @@ static bool unavailable(const char *fmt, ...)
 
 static bool load_functions(void *library)
 {
-    const struct { const char *symbol; void **slot; } all[] = {
-#define X(name, symbol, params) {symbol, (void **)(void *)&cuda.driver.name},
+    const struct { bool needed; const char *symbol; void **slot; } all[] = {
+#define X(name, symbol, params) {true, symbol, (void **)(void *)&cuda.driver.name},
         CUDA_FUNCTIONS(X)
+#undef X
+#define X(name, symbol, params) {false, symbol, (void **)(void *)&cuda.driver.name},
+        CUDA_OPTIONAL(X)
 #undef X
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         *all[i].slot = library ? dlsym(library, all[i].symbol) : cuda.source(all[i].symbol);
-        if (!*all[i].slot)
+        if (!*all[i].slot && all[i].needed)
             return unavailable("the NVIDIA driver is too old: it has no %s; install a driver for CUDA 12 or newer (525 or later)",
                                all[i].symbol);
     }

@@ -23,14 +23,15 @@ typedef struct {                       /* CUDA_KERNEL_NODE_PARAMS_v2 */
     void *kern;
     CuContext ctx;
 } CuKernelNode;
-typedef struct { int id; char pad[4]; union { int flag; char bytes[64]; } value; } CuLaunchAttribute;     /* CUlaunchAttribute */
+typedef union { int flag; unsigned cluster[3]; char bytes[64]; } CuLaunchValue;       /* CUlaunchAttributeValue */
+typedef struct { int id; char pad[4]; CuLaunchValue value; } CuLaunchAttribute;       /* CUlaunchAttribute */
 typedef struct {                       /* CUlaunchConfig */
     unsigned grid[3], block[3], shared_bytes;
     CuStream stream;
     CuLaunchAttribute *attributes;
     unsigned n_attributes;
 } CuLaunch;
-enum { CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 };
+enum { CU_LAUNCH_CLUSTER_DIMENSION = 4, CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 };
 typedef struct { int result; CuNode node, from; } CuUpdateResult;      /* CUgraphExecUpdateResultInfo */
 
 enum {                                 /* CUresult, as far as Pawl tells them apart */
@@ -102,15 +103,24 @@ enum { CU_STREAM_NONBLOCKING = 1, CU_EVENT_NO_TIMING = 2, CU_CAPTURE_RELAXED = 2
                                                                size_t n_deps, CuGraph child))                      \
     X(GraphAddEmptyNode,       "cuGraphAddEmptyNode",         (CuNode *n, CuGraph g, const CuNode *deps,           \
                                                                size_t n_deps))                                     \
+    X(GraphKernelNodeSetAttribute, "cuGraphKernelNodeSetAttribute", (CuNode n, int attribute, const CuLaunchValue *v)) \
     X(GraphInstantiate,        "cuGraphInstantiateWithFlags", (CuExec *x, CuGraph g, unsigned long long flags))    \
     X(GraphExecDestroy,        "cuGraphExecDestroy",          (CuExec x))                                          \
     X(GraphLaunch,             "cuGraphLaunch",               (CuExec x, CuStream s))                              \
     X(GraphExecKernelSetParams, "cuGraphExecKernelNodeSetParams_v2", (CuExec x, CuNode n, const CuKernelNode *k))  \
     X(GraphExecUpdate,         "cuGraphExecUpdate_v2",        (CuExec x, CuGraph g, CuUpdateResult *r))
 
+/* What plans may do without: NULL where the driver has none. */
+#define CUDA_OPTIONAL(X)                                                                                          \
+    X(TensorMapEncodeTiled,    "cuTensorMapEncodeTiled",      (void *map, int type, uint32_t rank, void *base,     \
+                                                               const uint64_t *dims, const uint64_t *strides,      \
+                                                               const uint32_t *box, const uint32_t *steps,         \
+                                                               int interleave, int swizzle, int promotion, int fill))
+
 typedef struct CudaDriver {
 #define X(name, symbol, params) int (*name) params;
     CUDA_FUNCTIONS(X)
+    CUDA_OPTIONAL(X)
 #undef X
 } CudaDriver;
 

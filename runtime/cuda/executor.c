@@ -259,11 +259,9 @@ static void make_room(Executor *e)
     const Plan *p = e->plan;
     uint32_t most = 1;
     vec_foreach(PlanKernel, k, &p->kernels)
-        most = k->n_buffers + k->n_scalars > most ? k->n_buffers + k->n_scalars : most;
+        most = k->n_buffers + k->n_scalars + k->n_maps > most ? k->n_buffers + k->n_scalars + k->n_maps : most;
     e->values = arena_new_array(e->arena, uint64_t, most);
     e->params = arena_new_array(e->arena, void *, most);
-    for (uint32_t i = 0; i < most; i++)
-        e->params[i] = &e->values[i];
     e->pointers = arena_new_array(e->arena, CuPtr, p->buffers.n + 1);
 }
 
@@ -392,8 +390,9 @@ static bool enqueue_matmul(Executor *e, Shape *s, uint32_t step, CuStream stream
     return cublaslt_run(p, &o, stream, d);
 }
 
-static bool launch_node(Executor *e, const BoundStep *b, uint32_t step, CuKernelNode *node)
+static bool launch_node(Executor *e, const Shape *shape, uint32_t step, CuKernelNode *node)
 {
+    const BoundStep *b = &shape->sizes->steps[step];
     const PlanStep *s = &e->plan->steps.data[step];
     const PlanKernel *k = &e->plan->kernels.data[s->kernel];
     if (b->blocks == 0)
@@ -402,6 +401,11 @@ static bool launch_node(Executor *e, const BoundStep *b, uint32_t step, CuKernel
         e->values[i] = e->pointers[s->buffers[i]];
     for (uint32_t i = 0; i < k->n_scalars; i++)
         e->values[k->n_buffers + i] = (uint64_t)b->scalars[i];
+    uint32_t words = k->n_buffers + k->n_scalars;
+    for (uint32_t i = 0; i < words; i++)
+        e->params[i] = &e->values[i];
+    for (uint32_t i = 0; i < k->n_maps; i++)
+        e->params[words + i] = shape->maps[step][i].bytes;
     *node = (CuKernelNode){.func = e->functions[s->kernel], .grid = {(unsigned)b->grid[0], (unsigned)b->grid[1], (unsigned)b->grid[2]},
                            .block = {k->block[0], k->block[1], k->block[2]}, .shared_bytes = e->dynamic_shared[s->kernel],
                            .params = e->params};
@@ -414,7 +418,7 @@ bool step_node(Executor *e, const Shape *s, uint32_t step, CuKernelNode *node, C
     const BoundStep *b = &s->sizes->steps[step];
     switch (p->kind) {
     case STEP_LAUNCH:
-        return launch_node(e, b, step, node);
+        return launch_node(e, s, step, node);
     case STEP_COPY:
         cuda_call_copy(e->kernels, call, e->pointers[p->to], e->pointers[p->from], (uint64_t)b->bytes);
         break;
@@ -428,6 +432,13 @@ bool step_node(Executor *e, const Shape *s, uint32_t step, CuKernelNode *node, C
     return b->bytes > 0;
 }
 
+uint32_t step_cluster(const Executor *e, uint32_t step)
+{
+    const PlanStep *s = &e->plan->steps.data[step];
+    uint32_t cluster = s->kind == STEP_LAUNCH ? e->plan->kernels.data[s->kernel].cluster : 1;
+    return cluster > 1 ? cluster : 1;
+}
+
 bool step_enqueue(Executor *e, Shape *s, uint32_t step, CuStream stream, Diags *d)
 {
     const CudaDriver *cu = e->device->cu;
@@ -435,13 +446,19 @@ bool step_enqueue(Executor *e, Shape *s, uint32_t step, CuStream stream, Diags *
     CudaCall call;
     if (s->matmuls[step])
         return enqueue_matmul(e, s, step, stream, d);
+    if (!maps_encode(e, s, step, d))
+        return false;
     if (!step_node(e, s, step, &k, &call))
         return true;
     const PlanStep *p = &e->plan->steps.data[step];
-    bool early = p->kind == STEP_LAUNCH && e->plan->kernels.data[p->kernel].waits;
-    CuLaunchAttribute serialize = {.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION, .value.flag = 1};
+    uint32_t cluster = step_cluster(e, step);
+    CuLaunchAttribute attributes[2];
     CuLaunch launch = {.grid = {k.grid[0], k.grid[1], k.grid[2]}, .block = {k.block[0], k.block[1], k.block[2]},
-                       .shared_bytes = k.shared_bytes, .stream = stream, .attributes = &serialize, .n_attributes = early};
+                       .shared_bytes = k.shared_bytes, .stream = stream, .attributes = attributes};
+    if (p->kind == STEP_LAUNCH && e->plan->kernels.data[p->kernel].waits)
+        attributes[launch.n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION, .value.flag = 1};
+    if (cluster > 1)
+        attributes[launch.n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_CLUSTER_DIMENSION, .value.cluster = {cluster, 1, 1}};
     int r = cu->LaunchKernelEx(&launch, k.func, k.params, NULL);
     if (r == CU_OK)
         return true;

@@ -56,9 +56,15 @@ static bool add_step(Executor *e, Shape *s, uint32_t step, CuGraph g, const CuNo
     CudaCall call;
     if (s->matmuls[step])
         return add_library(e, s, step, g, before, n, node, d);
+    if (!maps_encode(e, s, step, d))
+        return false;
     if (!step_node(e, s, step, &k, &call))
         return cuda_check(cu, cu->GraphAddEmptyNode(node, g, before, n), "adding an empty step to the graph", d);
-    return cuda_check(cu, cu->GraphAddKernelNode(node, g, before, n, &k), "adding a kernel to the graph", d);
+    int r = cu->GraphAddKernelNode(node, g, before, n, &k);
+    uint32_t cluster = step_cluster(e, step);
+    if (r == CU_OK && cluster > 1)
+        r = cu->GraphKernelNodeSetAttribute(*node, CU_LAUNCH_CLUSTER_DIMENSION, &(CuLaunchValue){.cluster = {cluster, 1, 1}});
+    return cuda_check(cu, r, "adding a kernel to the graph", d);
 }
 
 static CuGraph build(Executor *e, Shape *s, CuNode *nodes, Diags *d)
@@ -196,7 +202,11 @@ static bool patch(Executor *e, Shape *s, GraphEntry *g)
         uint32_t step = e->io_steps[i];
         CuKernelNode k;
         CudaCall call;
-        if (!touches_changed(e, g, step) || !step_node(e, s, step, &k, &call))
+        if (!touches_changed(e, g, step))
+            continue;
+        if (!maps_encode(e, s, step, NULL))
+            return false;
+        if (!step_node(e, s, step, &k, &call))
             continue;
         if (cu->GraphExecKernelSetParams(g->exec, g->nodes[step], &k) != CU_OK)
             return false;

@@ -49,6 +49,8 @@ typedef struct {                       /* an executable graph and the addresses 
     uint64_t used;
 } GraphEntry;
 
+typedef struct { _Alignas(64) unsigned char bytes[128]; CuPtr base; } EncodedMap;     /* a tensor map, and where its tensor lies */
+
 typedef struct {                       /* the plan at one tuple of symbol values */
     Arena *arena;
     int64_t *symbols;
@@ -56,6 +58,7 @@ typedef struct {                       /* the plan at one tuple of symbol values
     CublasMatmul **matmuls;            /* a step each, or NULL */
     size_t library_at, library_bytes;  /* the library's workspace, after the plan's */
     uint32_t **before, *n_before;      /* a step each: the steps that must be done before it, without redundant ones */
+    EncodedMap **maps;                 /* a step each, or NULL */
     GraphEntry graphs[GRAPHS]; uint32_t n_graphs;
     uint64_t used;
 } Shape;
@@ -88,10 +91,15 @@ bool cuda_load_kernels(Executor *e, Diags *d);
 Shape *shape_find(const Executor *e, const int64_t *symbols);
 Shape *shape_make(Executor *e, const int64_t *symbols, Diags *d);
 void   shape_release(Executor *e, Shape *s);
+/* tensor_map.c: room for a shape's tensor maps; those of a step for the addresses at hand. `d` may be NULL (a quiet trial). */
+bool   maps_prepare(const Executor *e, Shape *s, Diags *d);
+bool   maps_encode(Executor *e, const Shape *s, uint32_t step, Diags *d);
 /* graph.c: one call as a graph launch; nodes patched or the graph made anew as the addresses require. */
 bool   graph_run(Executor *e, Shape *s, CuStream stream, Diags *d);
 void   graph_release(Executor *e, GraphEntry *g);
 /* executor.c: a step on a stream; a step's node. */
 bool   step_enqueue(Executor *e, Shape *s, uint32_t step, CuStream stream, Diags *d);
-/* Fills the node of a step that is no library call; false when it has nothing to do. `call` keeps its arguments. */
+/* Fills the node of a step that is no library call, after maps_encode; false when it has nothing to do. `call` keeps its arguments. */
 bool   step_node(Executor *e, const Shape *s, uint32_t step, CuKernelNode *node, CudaCall *call);
+/* Blocks of the step's kernel that run together; 1 without clusters. */
+uint32_t step_cluster(const Executor *e, uint32_t step);

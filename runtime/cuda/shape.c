@@ -135,7 +135,7 @@ Shape *shape_make(Executor *e, const int64_t *symbols, Diags *d)
     for (uint32_t i = 0; i < e->plan->symbols.n; i++)
         s->symbols[i] = symbols[i];
     s->sizes = plan_evaluate(e->plan, symbols, a, d);
-    if (!s->sizes || !prepare_products(e, s, d)) {
+    if (!s->sizes || !maps_prepare(e, s, d) || !prepare_products(e, s, d)) {
         shape_release(e, s);
         return NULL;
     }

@@ -1,5 +1,7 @@
 /* tests/runtime/cuda_cases.c — see cuda_cases.h. Kernels as PTX for the GPU and as C functions for the fake. */
 #include "tests/runtime/cuda_cases.h"
+#include "tests/runtime/cuda_fixture.h"
+#include "tests/runtime/cuda_maps.h"
 #include "base/file.h"
 #include "runtime/cuda/timing.h"
 #include "runtime/executor.h"
@@ -14,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-
-static bool on_gpu;
 
 /* ---- kernels ---- */
 
@@ -52,92 +52,6 @@ HOST_KERNEL(host_vadd, 2, a[i] + b[i])
 HOST_KERNEL(host_vtwice, 1, a[i] + a[i])
 HOST_KERNEL(host_vinc, 1, a[i] + 1)
 HOST_KERNEL(host_vroom, 1, i % 256 == 0 ? a[i] + 1 : a[i])
-
-/* ---- fixture ---- */
-
-typedef struct { Context *cx; ExecDevice *v; Executor *e; } Gpu;
-
-static int setup(void **state)
-{
-    Gpu *g = calloc(1, sizeof *g);
-    g->cx = context_new();
-    *state = g;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Gpu *g = *state;
-    executor_cuda.close(g->e);
-    executor_cuda.device_close(g->v);
-    context_free(g->cx);
-    free(g);
-    if (!on_gpu && (fake_cuda_allocations || fake_cuda_used)) {
-        print_error("%d allocations of %zu bytes are left\n", fake_cuda_allocations, fake_cuda_used);
-        return -1;
-    }
-    return 0;
-}
-
-static void require(Gpu *g, bool good)
-{
-    if (!good)
-        fail_msg("%s", diags_text(g->cx));
-}
-
-static bool try_plan(Gpu *g, Plan *p)
-{
-    pawl_session_options o = {.size = sizeof o, .device = "cuda"};
-    require(g, plan_verify(p, g->cx->diags));
-    if (!g->v)
-        require(g, (g->v = executor_cuda.device_open(g->cx, &o)) != NULL);
-    executor_cuda.close(g->e);
-    g->e = executor_cuda.open_on(g->v, g->cx, p);
-    return g->e != NULL;
-}
-
-static void open_plan(Gpu *g, Plan *p)
-{
-    require(g, try_plan(g, p));
-}
-
-static void *device_new(Gpu *g, const void *host, size_t bytes)
-{
-    void *p = executor_cuda.alloc(g->v, bytes, g->cx->diags);
-    require(g, p && (!host || executor_cuda.upload(g->v, p, host, bytes, NULL, g->cx->diags)));
-    return p;
-}
-
-static void device_get(Gpu *g, void *host, const void *p, size_t bytes, void *stream)
-{
-    require(g, executor_cuda.download(g->v, host, p, bytes, stream, g->cx->diags));
-}
-
-static void run(Gpu *g, void *const *in, void *const *out, const int64_t *symbols, void *stream)
-{
-    require(g, executor_cuda.run(g->e, in, out, symbols, stream, g->cx->diags));
-}
-
-static float *numbers(Gpu *g, int64_t n, const char *name)
-{
-    float *x = arena_new_array(g->cx->arena, float, n + 1);
-    philox_fill(DT_F32, x, 0, n, philox_key(7, name), (Dist){DIST_NORMAL, 0, 1});
-    return x;
-}
-
-static void expect_near(const float *have, const float *want, int64_t n, float tolerance, const char *what)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (!(fabsf(have[i] - want[i]) <= tolerance * (1 + fabsf(want[i]))))
-            fail_msg("%s: element %lld is %g, expected %g", what, (long long)i, (double)have[i], (double)want[i]);
-}
-
-static void expect_text(Gpu *g, const char *part)
-{
-    char *text = diags_text(g->cx);
-    if (!strstr(text, part))
-        fail_msg("expected \"%s\" in: %s", part, text);
-}
 
 /* ---- one launch, any size ---- */
 
@@ -785,6 +699,7 @@ int cuda_cases_run(bool real)
         fake_cuda_kernel("vtwice", host_vtwice, 3);
         fake_cuda_kernel("vinc", host_vinc, 3);
         fake_cuda_kernel("vroom", host_vroom, 3);
+        maps_install();
     }
     const CudaDevice *v = cuda_device(0);
     if (!v->available) {
@@ -795,11 +710,11 @@ int cuda_cases_run(bool real)
     bool blas = cublaslt_available(&why, &path);
     print_message("%s, sm_%d%d, %d SMs, L2 %zu MiB, driver %d; cuBLASLt %s %zu\n", v->name, v->sm_major, v->sm_minor, v->sm_count,
                   v->l2_bytes >> 20, v->driver_version, blas ? path : why, cublaslt_version());
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, gpu_setup, gpu_teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_add), CASE(test_shared_memory), CASE(test_graph), CASE(test_streams), CASE(test_copy_fill), CASE(test_products),
-        CASE(test_algorithms), CASE(test_library_in_graph), CASE(test_sessions), CASE(test_refusals), CASE(test_timing),
-        CASE(test_first_result)
+        CASE(test_algorithms), CASE(test_library_in_graph), CASE(test_sessions), CASE(test_maps), CASE(test_maps_captured), CASE(test_maps_refused),
+        CASE(test_refusals), CASE(test_timing), CASE(test_first_result)
     };
     return cmocka_run_group_tests_name(real ? "the CUDA runtime on a GPU" : "the CUDA runtime on a fake GPU", tests, NULL, NULL);
 }

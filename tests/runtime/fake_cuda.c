@@ -10,7 +10,7 @@
 
 enum { MAX_KERNELS = 64, MAX_PARAMS = 16, MAX_NODES = 256, MAX_BLOCKS_OF_MEMORY = 4096 };
 
-struct CuFunctionOf { char name[64]; FakeKernel *run; unsigned n_params; size_t param_bytes; int max_dynamic; };
+struct CuFunctionOf { char name[64]; FakeKernel *run; unsigned n_params, n_maps, cluster; size_t param_bytes; int max_dynamic; };
 typedef void ProductFn(void *arg);
 typedef struct { int transa, transb, epilogue, bias_type, compute; CuPtr bias; } Desc;
 typedef struct { int type; uint64_t rows, cols; int64_t ld; int batch; int64_t stride; } Layout;
@@ -21,7 +21,7 @@ struct CuNodeOf {
     struct CuGraphOf *owner;
     int number, n_before, before[MAX_NODES];
     CuFunction f;
-    unsigned grid[3], block[3];
+    unsigned grid[3], block[3], cluster;
     uint64_t params[MAX_PARAMS][24];
     struct CuGraphOf *child;
     Product product;
@@ -269,6 +269,37 @@ static CuNode add_node(CuGraph g, NodeKind kind, const CuNode *before, size_t n)
     return x;
 }
 
+enum { WRONG_CLUSTER = 912 };
+static const uint64_t map_magic = 0x70616d2065736c61;
+_Static_assert(sizeof(FakeMap) <= 128, "a tensor map has 128 bytes");
+
+static int f_encode(void *map, int type, uint32_t rank, void *base, const uint64_t *dims, const uint64_t *strides, const uint32_t *box,
+                    const uint32_t *steps, int interleave, int swizzle, int promotion, int fill)
+{
+    FakeMap m = {.magic = map_magic, .base = base, .type = type, .rank = (int)rank, .swizzle = (uint16_t)swizzle};
+    if ((uintptr_t)map % 64 || (uintptr_t)base % 16 || rank < 1 || rank > 5 || interleave || promotion != 3 || fill)
+        return CU_INVALID_VALUE;
+    for (uint32_t i = 0; i < rank; i++) {
+        m.dims[i] = dims[i];
+        m.box[i] = (uint16_t)box[i];
+        if (i)
+            m.strides[i - 1] = strides[i - 1];
+        if (!dims[i] || !box[i] || box[i] > 256 || steps[i] != 1 || (i && strides[i - 1] % 16))
+            return CU_INVALID_VALUE;
+    }
+    memset(map, 0, 128);
+    memcpy(map, &m, sizeof m);
+    return 0;
+}
+
+const FakeMap *fake_cuda_map(const void *param)
+{
+    const FakeMap *m = param;
+    if (m->magic != map_magic)
+        abort();
+    return m;
+}
+
 static void set_kernel(CuNode x, CuFunction f, const unsigned *grid, const unsigned *block, unsigned shared, void **params)
 {
     if (!grid[0] || !grid[1] || !grid[2] || !block[0] || (shared > 48 * 1024 && (int)shared > f->max_dynamic))
@@ -277,7 +308,23 @@ static void set_kernel(CuNode x, CuFunction f, const unsigned *grid, const unsig
     memcpy(x->grid, grid, sizeof x->grid);
     memcpy(x->block, block, sizeof x->block);
     for (unsigned i = 0; i < f->n_params; i++)
-        memcpy(x->params[i], params[i], f->param_bytes);
+        memcpy(x->params[i], params[i], i + f->n_maps < f->n_params ? f->param_bytes : 128);
+}
+
+static int f_node_attribute(CuNode x, int attribute, const CuLaunchValue *v)
+{
+    if (attribute != CU_LAUNCH_CLUSTER_DIMENSION || v->cluster[1] != 1 || v->cluster[2] != 1 || x->grid[0] % v->cluster[0])
+        return CU_INVALID_VALUE;
+    x->cluster = v->cluster[0];
+    return 0;
+}
+
+static bool clusters_fit(CuGraph g)
+{
+    for (int i = 0; i < g->n; i++)
+        if (g->nodes[i]->kind == NODE_KERNEL && g->nodes[i]->f->cluster != g->nodes[i]->cluster)
+            return false;
+    return true;
 }
 
 static int f_add_kernel(CuNode *x, CuGraph g, const CuNode *before, size_t n, const CuKernelNode *k)
@@ -300,6 +347,8 @@ static int f_add_empty(CuNode *x, CuGraph g, const CuNode *before, size_t n)
 static int f_instantiate(CuExec *e, CuGraph g, unsigned long long flags)
 {
     (void)flags;
+    if (!clusters_fit(g))
+        return WRONG_CLUSTER;
     *e = calloc(1, sizeof **e);
     (*e)->graph = graph_copy(g);
     return 0;
@@ -343,25 +392,36 @@ static CuNode captured_node(CuStream s, NodeKind kind)
     return x;
 }
 
-static int f_launch(CuFunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                    CuStream s, void **params, void **extra)
+static unsigned launch_cluster(const CuLaunch *l)
+{
+    for (unsigned i = 0; i < l->n_attributes; i++)
+        if (l->attributes[i].id == CU_LAUNCH_CLUSTER_DIMENSION)
+            return l->attributes[i].value.cluster[0];
+    return 0;
+}
+
+static int f_launch_ex(const CuLaunch *l, CuFunction f, void **params, void **extra)
 {
     (void)extra;
     int r = failure();
+    unsigned cluster = launch_cluster(l);
+    CuStream s = l->stream;
     if (r || !current)
         return r ? r : 201;
-    const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
+    if (cluster != f->cluster || (cluster && l->grid[0] % cluster))
+        return WRONG_CLUSTER;
     struct CuNodeOf x = {.kind = NODE_KERNEL};
     CuNode node = captures(s) ? captured_node(s, NODE_KERNEL) : &x;
-    set_kernel(node, f, grid, block, shared, params);
+    set_kernel(node, f, l->grid, l->block, l->shared_bytes, params);
+    node->cluster = cluster;
     if (node == &x)
         run_node(&x);
     return 0;
 }
-static int f_launch_ex(const CuLaunch *l, CuFunction f, void **params, void **extra)
+static int f_launch(CuFunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                    CuStream s, void **params, void **extra)
 {
-    return f_launch(f, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared_bytes, l->stream, params,
-                    extra);
+    return f_launch_ex(&(CuLaunch){.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .stream = s}, f, params, extra);
 }
 static int f_stream_create(CuStream *s, unsigned flags) { (void)flags; *s = calloc(1, sizeof **s); return 0; }
 static int f_stream_destroy(CuStream s) { free(s); return 0; }
@@ -421,6 +481,21 @@ void fake_cuda_kernel(const char *name, FakeKernel *run, unsigned n_params)
     f->run = run;
     f->n_params = n_params;
     f->param_bytes = strcmp(name, "pawl_strided") == 0 ? 184 : 8;
+}
+
+void fake_cuda_kernel_with_maps(const char *name, FakeKernel *run, unsigned n_words, unsigned n_maps, unsigned cluster)
+{
+    struct CuFunctionOf *f = NULL;
+    for (int i = 0; i < n_functions && !f; i++)
+        f = strcmp(functions[i].name, name) == 0 ? &functions[i] : NULL;
+    if (!f) {
+        fake_cuda_kernel(name, run, 0);
+        f = &functions[n_functions - 1];
+    }
+    f->run = run;
+    f->n_params = n_words + n_maps;
+    f->n_maps = n_maps;
+    f->cluster = cluster;
 }
 
 /* ---- cuBLASLt ---- */
@@ -508,7 +583,8 @@ static void *find_driver(const char *name)
         {"cuMemFree_v2", FN(f_free)}, {"cuMemcpyHtoDAsync_v2", FN(f_h2d)}, {"cuMemcpyDtoHAsync_v2", FN(f_d2h)},
         {"cuMemcpyDtoDAsync_v2", FN(f_d2d)}, {"cuMemsetD8Async", FN(f_set)}, {"cuModuleLoadDataEx", FN(f_load)},
         {"cuModuleUnload", FN(f_unload)}, {"cuModuleGetFunction", FN(f_function)}, {"cuFuncGetAttribute", FN(f_func_get)},
-        {"cuFuncSetAttribute", FN(f_func_set)}, {"cuLaunchKernel", FN(f_launch)}, {"cuLaunchKernelEx", FN(f_launch_ex)}, {"cuStreamCreate", FN(f_stream_create)},
+        {"cuFuncSetAttribute", FN(f_func_set)}, {"cuLaunchKernel", FN(f_launch)}, {"cuLaunchKernelEx", FN(f_launch_ex)},
+        {"cuTensorMapEncodeTiled", FN(f_encode)}, {"cuGraphKernelNodeSetAttribute", FN(f_node_attribute)}, {"cuStreamCreate", FN(f_stream_create)},
         {"cuStreamDestroy_v2", FN(f_stream_destroy)}, {"cuStreamSynchronize", FN(f_stream_sync)}, {"cuStreamWaitEvent", FN(f_wait)},
         {"cuStreamIsCapturing", FN(f_capturing)}, {"cuStreamBeginCapture_v2", FN(f_begin)}, {"cuStreamEndCapture", FN(f_end)},
         {"cuEventCreate", FN(f_event_create)}, {"cuEventDestroy_v2", FN(f_event_destroy)}, {"cuEventRecord", FN(f_event_record)},

@@ -4,10 +4,17 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 void fake_cuda_install(void);                       /* before anything else of CUDA */
 typedef void FakeKernel(void *const *params, const unsigned grid[3], const unsigned block[3]);
 void fake_cuda_kernel(const char *name, FakeKernel *run, unsigned n_params);       /* params of 8 bytes */
+/* The same, with n_maps tensor maps of 128 bytes at the end; launches must come in clusters of so many blocks. A later one of the same name
+ * takes the place of an earlier one. */
+void fake_cuda_kernel_with_maps(const char *name, FakeKernel *run, unsigned n_words, unsigned n_maps, unsigned cluster);
+/* How the fake driver encodes a tensor map: as it was told. */
+typedef struct { uint64_t magic; char *base; uint64_t dims[5], strides[4]; int type, rank; uint16_t box[5], swizzle; } FakeMap;
+const FakeMap *fake_cuda_map(const void *param);    /* aborts where there is none */
 extern size_t fake_cuda_memory, fake_cuda_used;     /* bytes the device has, bytes in use */
 extern int fake_cuda_allocations;                   /* live ones */
 extern int fake_cuda_fail_next;                     /* CUresult that the next launch (kernel or graph) gives, once */

@@ -55,7 +55,7 @@ static uint32_t find_kernel(Maker *m, const char *name, const char *access, uint
     for (uint32_t i = 0; i < n; i++)
         table[i] = access[i] == 'r' ? ACCESS_READ : ACCESS_WRITE;
     k.access = table;
-    PlanCode c = {.kind = CODE_PTX, .arch = str_intern(m->cx->strs, "sm_80"), .bytes = m->code, .len = strlen(m->code)};
+    PlanCode c = {.kind = CODE_PTX, .arch = m->p->arch, .bytes = m->code, .len = strlen(m->code)};
     vec_push(m->cx->arena, &k.code, c);
     vec_push(m->cx->arena, &m->p->kernels, k);
     return m->p->kernels.n - 1;
