@@ -4,7 +4,7 @@
  *       in gate: bf16[1572864] align 16, up: bf16[1572864] align 16   out y: bf16[1572864] align 16
  *       %0 = load.8 gate[block_x*2048 + thread*8 + lane8]  : bf16x8
  */
-#include "codegen/kir.h"
+#include "codegen/emit/gemm.h"
 
 static void print_dim_or(StrBuf *b, Dim d, const char *absent)
 {
@@ -190,6 +190,35 @@ static void print_buffers(StrBuf *b, const Kernel *k)
                       k->shared.data[i].count);
 }
 
+static void print_maps(StrBuf *b, const Kernel *k)
+{
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const PlanTensorMap *m = &k->maps.data[i];
+        strbuf_printf(b, "  map %u: %s %s[", i, k->buffers.data[m->buffer].name, dtype_name(m->dtype));
+        for (uint32_t d = m->rank; d-- > 0;) {
+            dim_print(b, m->dims[d]);
+            strbuf_add(b, d ? ", " : "] box [");
+        }
+        for (uint32_t d = m->rank; d-- > 0;)
+            strbuf_printf(b, "%u%s", m->box[d], d ? ", " : "]");
+        strbuf_printf(b, " swizzle %u\n", m->swizzle);
+    }
+}
+
+/* As `3xf16 4096 x 4096 x 4096, tile 128 x 128 x 32, 6 stages, …`: what the body below belongs to. */
+static void print_gemm(StrBuf *b, const Kernel *k)
+{
+    const KGemm *g = k->gemm;
+    const Dim size[] = {g->m, g->n, g->k, g->batch};
+    strbuf_printf(b, "  gemm %s%s ", gemm_format_name(g->format), g->wgmma ? "" : " by mma");
+    for (size_t i = 0; i < 4; i++) {
+        strbuf_add(b, i == 3 ? " batch " : i ? " x " : "");
+        dim_print(b, size[i]);
+    }
+    strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece%s%s\n", g->bm, g->bn, g->bk, g->stages, g->raster,
+                  g->parts, g->width, g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "");
+}
+
 void kernel_print(StrBuf *b, const Kernel *k)
 {
     uint32_t dims = dim_is(k->grid[2], 1) ? dim_is(k->grid[1], 1) ? 1 : 2 : 3;
@@ -198,8 +227,14 @@ void kernel_print(StrBuf *b, const Kernel *k)
         strbuf_add(b, d ? ", " : "");
         dim_print(b, k->grid[d]);
     }
-    strbuf_printf(b, ") block(%u)%s\n", k->threads, k->host ? " host" : "");
+    strbuf_printf(b, ") block(%u)%s", k->threads, k->host ? " host" : "");
+    if (k->cluster > 1)
+        strbuf_printf(b, " cluster(%u)", k->cluster);
+    strbuf_char(b, '\n');
     print_buffers(b, k);
+    print_maps(b, k);
+    if (k->gemm)
+        print_gemm(b, k);
     if (k->scalars.n) {
         strbuf_add(b, "  scalars");
         for (uint32_t i = 0; i < k->scalars.n; i++)

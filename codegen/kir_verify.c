@@ -1,7 +1,7 @@
 /* codegen/kir_verify.c — the rules of kernel IR, checked after a kernel was built.
  * Types of operands, dominance, barriers only where all threads of a block agree, indices that cannot be out of bounds for
  * sure, shared memory within what any GPU has. A failure is our own bug: the diagnostic names kernel and instruction. */
-#include "codegen/kir.h"
+#include "codegen/emit/gemm.h"
 
 enum { SHARED_LIMIT = 227 * 1024 };
 
@@ -202,7 +202,10 @@ static void check_inst(Verify *v, const KInst *n)
         return;
     case K_ATOMIC_ADD:  check(v, n, n->type.dtype == DT_I32 || n->type.dtype == DT_F32, "atomic add is for i32 and f32"); return;
     case K_SHUFFLE_XOR: check(v, n, !k->host && k->threads % 32 == 0, "shuffles need whole warps"); check(v, n, !v->divergent, "a shuffle where threads diverge"); return;
-    case K_BARRIER:     check(v, n, !v->divergent, "a barrier that not all threads reach"); return;
+    case K_BARRIER:
+        check(v, n, !v->divergent, "a barrier that not all threads reach");
+        check(v, n, !k->gemm, "a barrier in the epilogue of a product: its warps do not meet");
+        return;
     case K_CARRY: case K_RESULT:
         check(v, n, n->of && (n->kind == K_CARRY ? n->of->kind == K_LOOP && (uint32_t)n->i < n->of->n_args
                                                  : (uint32_t)n->i < n->of->n_yield), "no such carried value or result");
@@ -255,6 +258,64 @@ static void verify_block(Verify *v, const KBlock *b)
     }
 }
 
+/* ---- products on the tensor cores ---------------------------------------------------------------------------------------- */
+
+static void check_matrix(Verify *v, const KMatrix *x, bool wanted, bool needed, const char *what)
+{
+    bool there = x->buffer != UINT32_MAX;
+    check(v, NULL, (there || !needed) && (!there || x->buffer < v->k->buffers.n), what);
+    if (!there || !wanted)
+        return;
+    check(v, NULL, x->offset && x->ld && dim_in_scope(v, x->offset) && dim_in_scope(v, x->ld) && dim_in_scope(v, x->stride_batch),
+          "a matrix of a product without offset or leading dimension, or with one that is not in scope");
+}
+
+static void check_map(Verify *v, uint32_t map, bool batched)
+{
+    check(v, NULL, map < v->k->maps.n && v->k->maps.data[map].rank == (batched ? 3 : 2), "a product without a tensor map, or with one of another rank");
+}
+
+static void check_gemm(Verify *v)
+{
+    const Kernel *k = v->k;
+    const KGemm *g = k->gemm;
+    bool three = gemm_terms(g->format) == 3, scaled = gemm_scaled(g->format);
+    const Dim dims[] = {g->m, g->n, g->k, g->batch, g->part_start[0], g->part_start[g->parts - 1]};
+    const char *why = "";
+    check(v, NULL, gemm_legal(g, kernel_shared_bytes(k) - gemm_pipeline_bytes(g), &why), why);
+    check(v, NULL, !k->host && k->threads == gemm_threads(g) && (k->cluster ? k->cluster : 1) == g->cluster, "threads or cluster are not the product's");
+    check(v, NULL, g->stage < k->shared.n && k->shared.data[g->stage].dtype == DT_F32 && k->shared.data[g->stage].count == gemm_staging_count(g),
+          "the staging array is not the product's");
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        check(v, NULL, dims[i] && dim_in_scope(v, dims[i]), "a size of the product that is not in scope");
+    check(v, NULL, !scaled || (g->inv_a < k->buffers.n && g->inv_b < k->buffers.n && g->k_exact), "a scaled product without scales");
+    check_matrix(v, &g->exact_a, scaled, scaled, "a scaled product without its operand as it was");
+    check_matrix(v, &g->exact_b, scaled, false, "no such buffer");
+    check_matrix(v, &g->b, scaled && g->exact_b.buffer == UINT32_MAX, true, "a product without operands");
+    check_matrix(v, &g->b_lo, scaled && g->exact_b.buffer == UINT32_MAX && three, three, "three products of two pieces");
+    if (g->wgmma) {
+        check_map(v, g->map_a, g->a_batched);
+        check_map(v, g->map_b, g->b_batched);
+    }
+    if (g->wgmma && three) {
+        check_map(v, g->map_a_lo, g->a_batched);
+        check_map(v, g->map_b_lo, g->b_batched);
+    }
+}
+
+/* What the template binds for the body; of a warp's own: where barriers cannot be. */
+static void bind_gemm(Verify *v)
+{
+    const KGemm *g = v->k->gemm;
+    const Dim own[] = {g->row, g->warp, g->lane}, shared[] = {g->col, g->at_batch};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        map_set_ptr(v->varying_syms, own[i], g);
+        map_set_ptr(v->bound_syms, own[i], g);
+    }
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        map_set_ptr(v->bound_syms, shared[i], g);
+}
+
 bool kernel_verify(const Kernel *k, Diags *d)
 {
     Arena *a = arena_new();
@@ -272,6 +333,10 @@ bool kernel_verify(const Kernel *k, Diags *d)
         map_set_ptr(v.bound_syms, kernel_lane(k->cx->dims, lanes), k);
     for (uint32_t i = 0; i < k->scalars.n; i++)
         map_set_ptr(v.bound_syms, k->scalars.data[i], k);
+    if (k->gemm) {
+        check_gemm(&v);
+        bind_gemm(&v);
+    }
     check(&v, NULL, k->open.n == 1, "a loop or an if was left open");
     check(&v, NULL, k->host ? k->threads == 1 : k->threads <= 1024, "too many threads a block");
     check(&v, NULL, kernel_shared_bytes(k) <= SHARED_LIMIT, "more shared memory than a block can have");

@@ -1,5 +1,6 @@
 /* codegen/emit/cuda.c — kernel IR as CUDA C that people read: kernels, loops and ifs; cuda_print.h says how the parts share the work. */
 #include "codegen/emit/cuda_print.h"
+#include "codegen/emit/gemm.h"
 
 /* ---- between threads ---------------------------------------------------------------------------------------------------- */
 
@@ -22,8 +23,6 @@ static void print_shuffle(Cuda *c, const KInst *n)
 }
 
 /* ---- control flow ------------------------------------------------------------------------------------------------------- */
-
-static void print_block(Cuda *c, const KBlock *b);
 
 /* Declares a variable for value i of a loop or if; NULL init: uninitialised. */
 static const char *declare_variable(Cuda *c, const KInst *like, const KInst *init, const char *wanted)
@@ -114,7 +113,7 @@ static void print_loop(Cuda *c, const KInst *n)
     const char *step = n->i == 1 ? arena_printf(c->arena, "%s++", var) : arena_printf(c->arena, "%s += %lld", var, (long long)n->i);
     cu_line(c, "for (%s %s = %s; %s < %s; %s) {", cu_index_type(c), var, lo.text, var, cuda_in(c->arena, hi, PREC_SHIFT), step);
     c->depth++;
-    print_block(c, &n->body);
+    cu_print_block(c, &n->body);
     assign(c, n, n->yield);
     c->depth--;
     cu_line(c, "}");
@@ -131,14 +130,14 @@ static void print_if(Cuda *c, const KInst *n)
     uint32_t scope = c->journal.n;
     cu_line(c, "if (%s) {", cond.text);
     c->depth++;
-    print_block(c, &n->body);
+    cu_print_block(c, &n->body);
     assign(c, n, n->yield);
     c->depth--;
     cu_end_scope(c, scope);
     if (n->other.n || n->n_yield) {
         cu_line(c, "} else {");
         c->depth++;
-        print_block(c, &n->other);
+        cu_print_block(c, &n->other);
         assign(c, n, n->yield_other);
         c->depth--;
         cu_end_scope(c, scope);
@@ -216,8 +215,8 @@ static void print_inst(Cuda *c, const KInst *n)
     }
 }
 
-/* Leaves what is held back at the end to the caller: see assign. */
-static void print_block(Cuda *c, const KBlock *b)
+/* What it leaves held back: see assign. */
+void cu_print_block(Cuda *c, const KBlock *b)
 {
     const KBlock *outer = c->block;
     c->block = b;
@@ -259,7 +258,7 @@ static void print_signature(Cuda *c)
     for (uint32_t i = 0; i < k->scalars.n; i++)
         cu_name_dim(c, k->scalars.data[i], cu_unique(c, k->scalars.data[i]->name));
     strbuf_printf(&b, "extern \"C\" __global__ void __launch_bounds__(%u%s) %s(", k->threads,
-                  k->min_blocks > 0 ? arena_printf(c->arena, ", %d", k->min_blocks) : "", k->name);
+                  k->min_blocks > 0 || k->gemm ? arena_printf(c->arena, ", %d", k->gemm ? 1 : k->min_blocks) : "", k->name);
     for (uint32_t i = 0; i < k->buffers.n; i++) {
         const KBuffer *x = &k->buffers.data[i];
         c->buffers[i] = cu_unique(c, x->name);
@@ -267,6 +266,10 @@ static void print_signature(Cuda *c)
     }
     for (uint32_t i = 0; i < k->scalars.n; i++)
         strbuf_printf(&b, "%sconst long long %s%s", i || k->buffers.n ? ", " : "", map_text(c, k->scalars.data[i]), c->wide ? "" : "_");
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        c->maps[i] = cu_unique(c, arena_printf(c->arena, "map_%s", k->buffers.data[k->maps.data[i].buffer].name));
+        strbuf_printf(&b, "%sconst __grid_constant__ GemmMap %s", i || k->buffers.n || k->scalars.n ? ", " : "", c->maps[i]);
+    }
     cu_line(c, "%s)", b.text);
     cu_line(c, "{");
     c->depth++;
@@ -277,16 +280,19 @@ static void print_signature(Cuda *c)
 static void print_shared(Cuda *c)
 {
     const Kernel *k = c->k;
-    bool dynamic = kernel_shared_bytes(k) > 48 * 1024;
-    uint32_t offset = 0;
-    if (dynamic)
+    bool dynamic = k->gemm || kernel_shared_bytes(k) > 48 * 1024;
+    uint32_t offset = k->gemm ? gemm_pipeline_bytes(k->gemm) : 0;
+    const char *base = k->gemm ? "gemm_memory" : "shared_memory";
+    if (k->gemm)
+        cu_line(c, "extern __shared__ __align__(1024) unsigned char gemm_memory[];      // %u bytes, given at launch", kernel_shared_bytes(k));
+    else if (dynamic)
         cu_line(c, "extern __shared__ uint4 shared_memory[];        // %u bytes, given at launch", kernel_shared_bytes(k));
     for (uint32_t i = 0; i < k->shared.n; i++) {
         const KShared *s = &k->shared.data[i];
         const char *type = cuda_memory_type(s->dtype);
         c->shared[i] = cu_unique(c, s->name);
         if (dynamic)
-            cu_line(c, "%s *%s = reinterpret_cast<%s *>(shared_memory + %u);", type, c->shared[i], type, offset / 16);
+            cu_line(c, "%s *%s = reinterpret_cast<%s *>(%s + %u);", type, c->shared[i], type, base, offset / (k->gemm ? 1 : 16));
         else
             cu_line(c, "__shared__ alignas(16) %s %s[%u];", type, c->shared[i], s->count);
         offset = (offset + s->count * dtype_bytes(s->dtype) + 15) & ~15u;
@@ -310,6 +316,10 @@ static void print_positions(Cuda *c)
     }
 }
 
+/* What the text around a product uses, so that nothing from the task is called so. */
+static const char *const gemm_words[] = {"Gemm", "gemm", "gemm_memory", "GemmMap", "GemmProblem", "GemmSm90", "problem", "tile", "tiles",
+                                         "piece", "pieces"};
+
 static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
 {
     Cuda c = {.arena = a, .k = k, .out = out, .wide = kernel_needs_index64(k)};
@@ -327,15 +337,22 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     c.dims = map_new(a);
     c.buffers = arena_new_array(a, const char *, k->buffers.n + 1);
     c.shared = arena_new_array(a, const char *, k->shared.n + 1);
+    c.maps = arena_new_array(a, const char *, k->maps.n + 1);
+    for (size_t i = 0; k->gemm && i < sizeof gemm_words / sizeof *gemm_words; i++)
+        cu_unique(&c, gemm_words[i]);
     cu_count_uses(&c, &k->body);
     print_head(out, k);
     print_signature(&c);
     print_shared(&c);
-    if (k->waits)
-        cu_line(&c, "after_predecessors();");
-    print_positions(&c);
-    print_block(&c, &k->body);
-    cu_flush(&c);
+    if (k->gemm) {
+        cu_print_gemm(&c);
+    } else {
+        if (k->waits)
+            cu_line(&c, "after_predecessors();");
+        print_positions(&c);
+        cu_print_block(&c, &k->body);
+        cu_flush(&c);
+    }
     strbuf_add(out, "}\n");
 }
 
@@ -345,6 +362,7 @@ char *emit_cuda(Arena *a, Kernel *const *k, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         print_kernel(a, &body, k[i]);
     cuda_helpers(a, &text, body.text);
+    cuda_gemm_templates(&text, k, n);
     strbuf_add(&text, body.text);
     return text.text;
 }

@@ -4,6 +4,7 @@
  *   cuda_values.c   which values get names; instructions on lanes, held back and printed as one unrolled loop
  *   cuda_memory.c   loads and stores
  *   cuda.c          loops, ifs, and the kernel around them
+ *   cuda_gemm.c     the kernel around them where it is a product on the tensor cores
  *
  * Values of one lane are expressions, written where they are used when used once and short, else named. Vectors are arrays of
  * registers; instructions on lanes are held back and printed together as one unrolled loop over `l`, so that a chain of
@@ -17,7 +18,7 @@ typedef struct {
     StrBuf *out;
     int depth;
     bool wide;                      /* 64-bit indices */
-    const char **buffers, **shared; /* by number: names */
+    const char **buffers, **shared, **maps;         /* by number: names */
     Expr *expr;                     /* by id: scalar expression, or one lane's where it does not depend on l */
     const char **array;             /* by id: name of the register array of a vector */
     const char **into;              /* by id: the variable of a loop or if that a held-back value is assigned to */
@@ -61,6 +62,11 @@ void cu_close_lanes(Cuda *c, bool braces);
 void cu_hold(Cuda *c, const KInst *n);
 bool cu_in_group(const Cuda *c, const KInst *n);            /* held back and not yet printed */
 void cu_flush(Cuda *c);                                     /* prints what is held back */
+
+/* ---- control flow (cuda.c), products (cuda_gemm.c) ------------------------------------------------------------------------ */
+void cu_print_block(Cuda *c, const KBlock *b);              /* leaves what is held back at the end to the caller */
+void cu_print_gemm(Cuda *c);                                /* all between a kernel's shared arrays and its closing brace */
+void cuda_gemm_templates(StrBuf *out, Kernel *const *k, uint32_t n);           /* the templates that these kernels are made of */
 
 /* ---- memory (cuda_memory.c) --------------------------------------------------------------------------------------------- */
 void cu_print_load(Cuda *c, const KInst *n);

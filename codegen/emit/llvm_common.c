@@ -531,3 +531,12 @@ bool ll_optimise(Diags *d, LLVMModuleRef m, void *target_machine, const char *pa
     LLVMDisposeErrorMessage(text);
     return false;
 }
+
+bool ll_can_emit(Diags *d, Kernel *const *k, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (k[i]->gemm)
+            return diag_error(d, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "have NVRTC found (`pawl devices` says where it is looked for), or compile without this kind",
+                              "kernel %s is a product on the tensor cores, whose template is CUDA C: it needs NVRTC", k[i]->name);
+    return true;
+}

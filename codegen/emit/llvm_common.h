@@ -87,3 +87,5 @@ void ll_targets(void);
 bool ll_optimise(Diags *d, LLVMModuleRef m, void *target_machine, const char *passes);
 /* Takes LLVM's message into the arena and frees it. */
 char *ll_message(Arena *a, char *llvm);
+/* False, diagnosed: one of the kernels is made from a template that is CUDA C. */
+bool ll_can_emit(Diags *d, Kernel *const *k, uint32_t n);

@@ -375,7 +375,7 @@ static bool make_machine(Arena *a, Diags *d, const HostLevel *level, Build *x)
 static bool build_module(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch, bool inline_math, Build *x)
 {
     const HostLevel *level = find_level(d, arch);
-    if (!level || !make_machine(a, d, level, x))
+    if (!level || !ll_can_emit(d, k, n) || !make_machine(a, d, level, x))
         return false;
     Arena *scratch = arena_new();
     Host host = {.level = level, .inline_math = inline_math && level->f16c};      /* v3 has fma */

@@ -390,7 +390,7 @@ char *emit_ptx(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arc
 {
     LLVMTargetMachineRef tm = NULL;
     char *text = NULL;
-    if (!make_machine(a, d, arch, &tm))
+    if (!ll_can_emit(d, k, n) || !make_machine(a, d, arch, &tm))
         return NULL;
     LLVMContextRef c = LLVMContextCreate();
     LLVMModuleRef m = LLVMModuleCreateWithNameInContext("pawl", c);
