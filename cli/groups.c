@@ -62,6 +62,9 @@ static const Option compile[] = {
     {0, "no-fuse", OPT_FLAG, FIELD(no_fuse), NULL, "One kernel an operation."},
     {0, "no-library", OPT_FLAG, FIELD(no_library), NULL,
      "Matrix products by our own kernels, without cuBLASLt."},
+    {0, "no-kind", OPT_LIST, FIELD(no_kind), "KIND",
+     "Do without a kind of kernels, such as gemm or library, to see what it is\nworth. May be "
+     "repeated. Tuning remembers such results apart."},
     {0, "emitter", OPT_ENUM, FIELD(emitter), "auto|llvm|nvrtc", "Who makes GPU code."},
     {0, "pick", OPT_LIST, FIELD(picks), "CHOICE=ALT",
      "Take alternative ALT (a number; 0 is the unrewritten form) of a measured\nchoice; CHOICE is "

@@ -3,6 +3,7 @@
 #include "autotune/ceilings.h"
 #include "base/file.h"
 #include "codegen/emit/emit.h"
+#include "codegen/kind.h"
 #include <string.h>
 
 const char *workload_name(const Workload *w) { return w ? w->name : "generic"; }
@@ -107,6 +108,23 @@ static bool fill_passes(Job *j, PassOptions *p)
     return true;
 }
 
+/* What was tuned without some kinds is nothing to go by with them: it is remembered under an environment of its own. */
+static bool leave_out_kinds(Job *j)
+{
+    const Texts *no = &j->cli->o.no_kind;
+    for (uint32_t i = 0; i < no->n; i++) {
+        StrBuf known = strbuf_new(j->cx->arena);
+        for (uint32_t k = 0; kernel_kinds[k]; k++)
+            strbuf_printf(&known, "%s%s", k ? ", " : "known: ", kernel_kinds[k]->name);
+        if (!kind_find(no->data[i]))
+            return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, known.text,
+                              "--no-kind: there is no kind of kernels \"%s\"", no->data[i]);
+        j->device.environment =
+            str_format(j->cx->strs, "%s%s%s", j->device.environment, i ? "," : " without=", no->data[i]);
+    }
+    return true;
+}
+
 static bool is_sim(const Job *j)
 {
     return j->device.spec && !strcmp(j->device.spec, "sim");
@@ -120,6 +138,8 @@ static bool fill_options(Job *j, const Machine *m)
         .machine = *m,
         .fuse = !o->no_fuse,
         .use_library = m->target == TARGET_CUDA && m->has_library && !o->no_library,
+        .no_kinds = o->no_kind.data,
+        .n_no_kinds = o->no_kind.n,
         .emitter = (Emitter)o->emitter,
         .simulated = is_sim(j),
         .dump_dir = o->dump_dir,
@@ -147,7 +167,7 @@ static bool open_device(Job *j, DbMode mode)
     if (!o->no_tuned)
         j->db = db_open_or_memory(j->cx, db_default_path(j->cx->arena, o->db), mode);
     Machine m = {0};
-    return resolve_device(j, &m) && fill_options(j, &m);
+    return resolve_device(j, &m) && leave_out_kinds(j) && fill_options(j, &m);
 }
 
 bool job_measure_machine(Job *j)

@@ -24,7 +24,7 @@ typedef struct Options {
     /* compiling */
     Texts out;                          /* -o */
     bool no_generic, no_fuse;
-    Texts picks, emit;
+    Texts picks, no_kind, emit;
     const char *emit_dir;
     Texts no_pass, no_rule;
     const char *dump_after, *dump_dir, *rules;

@@ -58,6 +58,7 @@ typedef struct CodegenOptions {
     Numerics numerics;
     bool fuse;                          /* false: one group a node, for the fused-against-unfused comparison */
     bool use_library;                   /* cuBLASLt for matmuls on CUDA */
+    const char *const *no_kinds; uint32_t n_no_kinds;      /* kernel kinds to do without, for comparisons */
     Emitter emitter;
     ScheduleSource schedules;
     bool keep_source;                   /* also keep CUDA C and PTX beside the binary code */

@@ -39,6 +39,14 @@ static int by_cost(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
+static bool kind_allowed(const CodegenOptions *o, const char *kind)
+{
+    for (uint32_t i = 0; i < o->n_no_kinds; i++)
+        if (!strcmp(o->no_kinds[i], kind))
+            return false;
+    return true;
+}
+
 /* The spaces of all kinds that accept the group. Kinds are ranked by their first schedule; within a kind its own order counts. */
 Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Arena *a, uint32_t *n)
 {
@@ -48,7 +56,7 @@ Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Aren
     for (uint32_t k = 0; kernel_kinds[k]; k++) {
         const char *why = NULL;
         Schedule s[MAX_SPACE];
-        if (!kernel_kinds[k]->accepts(&p, &why))
+        if (!kind_allowed(o, kernel_kinds[k]->name) || !kernel_kinds[k]->accepts(&p, &why))
             continue;
         uint32_t count = kernel_kinds[k]->space(&p, s, MAX_SPACE);
         double cost = count ? kernel_kinds[k]->cost(&p, &s[0]) : 0;
@@ -87,7 +95,7 @@ static bool choose_schedule(Builder *b, Group *g)
 {
     Schedule s;
     uint32_t n;
-    if (b->o->schedules.lookup && b->o->schedules.lookup(b->o->schedules.arg, g, &s) && kind_find(s.kind)) {
+    if (b->o->schedules.lookup && b->o->schedules.lookup(b->o->schedules.arg, g, &s) && kind_find(s.kind) && kind_allowed(b->o, s.kind)) {
         g->schedule = s;
         g->schedule_from = "tuned";
     } else {
@@ -454,7 +462,9 @@ static bool build_call(Builder *b, Group *g)
     Group *rest = behind_product(b, g);
     uint32_t n;
     Schedule *space = group_space(b->cx, rest, b->o, b->a, &n);
-    pawl_assert(n, "nothing runs what stands behind a product");
+    if (!n)
+        return diag_error(b->cx->diags, PAWL_EXIT_UNSUPPORTED, g->outputs.data[0].node->loc, NULL,
+                          "no kernel kind takes what stands behind the product %%%s", value_name(b, g->matmul));
     rest->schedule = space[0];
     const Type *t = &g->matmul->type;
     step.bytes_read = dim_sub(b->p, dim_add(b->p, g->bytes_read, dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype))),

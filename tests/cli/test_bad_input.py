@@ -183,6 +183,8 @@ case("unknown rule", ["opt", "{t}/chain.graph", "--no-rule", "no_such_rule"], IN
 case("rules that are not there", ["opt", "{t}/chain.graph", "--rules", "nowhere"], IO, "nowhere")
 case("rules that are wrong", ["opt", "{t}/chain.graph", "--rules", "r"], INVALID, "r/bad.yaml:", files={"r/bad.yaml": "rule: x\nmatch: |\n  %y = add(%a\n"})
 case("pick of nothing", ["explain", "{t}/norm.yaml", "-d", "cpu", "--pick", "stack@1=1"], INVALID, "no such choice", "pawl explain")
+case("kind of nothing", ["explain", "{t}/norm.yaml", "-d", "cpu", "--no-kind", "rows"], INVALID, 'kernels "rows"', "known: row, ")
+case("no kind left", ["explain", "{t}/norm.yaml", "-d", "cpu", "--no-kind", "row", "--no-kind", "pointwise"], UNSUPPORTED, "no kernel kind takes")
 case("dump into a file", ["opt", "{t}/chain.graph", "--dump-dir", "f"], IO, "f", files={"f": "x"})
 
 case("no memory for an input", ["run", "{t}/large.yaml", "-d", "cpu", "--dims", "N=4294967296"], DEVICE,

@@ -216,6 +216,15 @@ class RoundTrip(unittest.TestCase):
         for part in ("floor", "groups", "steps", "rms_norm", "predicted"):
             self.assertIn(part, text)
 
+    def test_without_a_kind(self):
+        """Another one steps in."""
+        task = ("linear.yaml", "-d", "sm_90a", "-w", "eight")
+        kinds = {g["kind"] for g in self.json("explain", support.task(task[0]), *task[1:])[0]["groups"]}
+        for kind in kinds:
+            left = {g["kind"] for g in self.json("explain", support.task(task[0]), *task[1:], "--no-kind", kind)[0]["groups"]}
+            self.assertNotIn(kind, left)
+            self.assertTrue(left)
+
     def test_explain_for_a_gpu_that_is_not_here(self):
         one = self.json("explain", support.task("linear.yaml"), "-d", "sm_90a", "-w", "eight")[0]
         self.assertEqual(one["arch"], "sm_90a")
