@@ -4,6 +4,7 @@
 #include "runtime/pawl.h"
 #include "runtime/safetensors.h"
 #include "runtime/zip.h"
+#include "tests/runtime/map_plans.h"
 #include "tests/runtime/support.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,6 +67,28 @@ static void test_read_back(void **state)
         assert_ptr_equal(w->data, p->plans[0]->weights.data[0].data->data);
     }
     assert_true(package_check(p, cx->diags));
+    package_close(p);
+    context_free(cx);
+}
+
+/* Tensor maps and clusters as well: the plan's text is the same, and its code is where the text says. */
+static void test_read_back_maps(void **state)
+{
+    Fixture *f = *state;
+    Context *cx = context_new();
+    size_t len;
+    Plan *plan = map_plan(f->cx, (MapPlan){.steps = 2, .waits = true});
+    char *image = package_image(f->cx->arena, f->cx->diags, &plan, 1, NULL, &len);
+    Package *p = image ? package_open_memory(cx, image, len) : NULL;
+    if (!p)
+        fail_msg("%s%s", diags_text(f->cx), diags_text(cx));
+    StrBuf a = strbuf_new(f->cx->arena), b = strbuf_new(cx->arena);
+    plan_print(&a, plan);
+    plan_print(&b, p->plans[0]);
+    assert_string_equal(a.text, b.text);
+    assert_int_equal(p->plans[0]->steps.data[1].maps[0].buffer, 2);
+    const PlanCode *c = p->plans[0]->kernels.data[0].code.data;
+    assert_true(c->len == strlen(map_ptx) && memcmp(c->bytes, map_ptx, c->len) == 0);
     package_close(p);
     context_free(cx);
 }
@@ -290,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_read_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_read_back_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_truncation, setup, teardown),

@@ -1,5 +1,6 @@
 /* tests/runtime/test_plan.c — plans: JSON there and back, the text form, what verify and the reader refuse, binding of shapes. */
 #include "runtime/plan.h"
+#include "tests/runtime/map_plans.h"
 #include "tests/runtime/support.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -225,6 +226,151 @@ static void test_reader(void **state)
     }
 }
 
+/* ---- tensor maps and clusters ---- */
+
+static void test_map_round_trip(void **state)
+{
+    Context *cx = *state, *other = context_new();
+    Plan *p = map_plan(cx, (MapPlan){.steps = 2});
+    PlanTensorMap *m = &p->steps.data[0].maps[0];
+    assert_true(plan_verify(p, cx->diags));
+    m->offset = dim_const(cx->dims, 128);              /* from the second row on */
+    m->dims[1] = dim_add_const(cx->dims, m->dims[1], -1);
+    p->symbols.data[0].lo = 2;
+    char *json = plan_to_json(p, cx->arena);
+    Plan *q = plan_from_json(other, json, strlen(json));
+    if (!q)
+        fail_msg("%s", diags_text(other));
+    assert_string_equal(plan_to_json(q, other->arena), json);
+    const PlanTensorMap *r = &q->steps.data[0].maps[0];
+    assert_true(q->kernels.data[0].n_maps == 1 && q->kernels.data[0].cluster == 2);
+    assert_true(r->buffer == m->buffer && r->dtype == DT_F32 && r->rank == 2 && r->swizzle == 128 && r->box[0] == 32 && r->box[1] == 8);
+    assert_true(dim_is(r->dims[0], 32) && dim_is(r->strides[0], 128) && dim_is(r->offset, 128));
+    StrBuf text = strbuf_new(other->arena);
+    plan_print(&text, q);
+    assert_non_null(strstr(text.text, "cluster 2  shared 2056 B"));
+    assert_non_null(strstr(text.text, "; map x f32 [32, R - 1] strides [128] at 128 box [32, 8] swizzle 128"));
+    BoundPlan *b = plan_evaluate(q, (int64_t[]){100}, other->arena, other->diags);
+    assert_true(b && b->steps[0].maps[0].dims[1] == 99 && b->steps[0].maps[0].offset == 128 && b->steps[1].maps[0].dims[1] == 100);
+    context_free(other);
+}
+
+static void test_map_access(void **state)
+{
+    Context *cx = *state;
+    bool known;
+    Plan *p = map_plan(cx, (MapPlan){.steps = 3});
+    /* x and the workspace are read by maps alone: order and lifetimes must see them */
+    assert_int_equal(step_access(p, &p->steps.data[0], 0, &known), ACCESS_READ);
+    assert_true(known);
+    assert_int_equal(step_access(p, &p->steps.data[1], 2, &known), ACCESS_READ);
+    assert_int_equal(step_access(p, &p->steps.data[1], 3, &known), ACCESS_WRITE);
+    assert_int_equal(step_access(p, &p->steps.data[2], 2, &known), 0);
+    p = map_plan(cx, (MapPlan){.steps = 4});           /* x -> t0 -> t1 -> t0 -> y */
+    p->buffers.data[3].offset = p->buffers.data[2].offset;
+    expect(cx, plan_verify(p, cx->diags), "\"t0\" and \"t1\" share bytes of the workspace while both are in use");
+    p = map_plan(cx, (MapPlan){.steps = 3});
+    p->steps.data[0].maps[0].buffer = 3;
+    expect(cx, plan_verify(p, cx->diags), "reads \"t1\" before any step has written it");
+}
+
+#define REFUSES_MAP(change, part)                                                \
+    do {                                                                         \
+        Plan *p = map_plan(cx, (MapPlan){.steps = 1, .rows = 64});               \
+        PlanKernel *k = p->kernels.data;                                         \
+        PlanTensorMap *m = p->steps.data[0].maps;                                \
+        (void)k, (void)m;                                                        \
+        change;                                                                  \
+        expect(cx, plan_verify(p, cx->diags), part);                             \
+    } while (0)
+
+static void test_map_verify(void **state)
+{
+    Context *cx = *state;
+    DimPool *d = cx->dims;
+#define NUMBER(v) dim_const(d, v)
+    REFUSES_MAP(p->target = TARGET_CPU, "kernel vpair has tensor maps or a cluster, which only GPUs have");
+    REFUSES_MAP(k->n_maps = 17, "17 tensor maps and clusters of 2 blocks; at most 16 and 8");
+    REFUSES_MAP(k->cluster = 16, "1 tensor maps and clusters of 16 blocks");
+    REFUSES_MAP(k->cluster = 3, "the grid of vpair has 8 blocks along x, no multiple of its cluster of 3");
+    REFUSES_MAP(p->steps.data[0].maps = NULL, "step 0 (vpair): tensor map 0 is missing");
+    REFUSES_MAP(m->buffer = 9, "tensor map 0 is of a buffer that is not there");
+    REFUSES_MAP(m->dtype = DT_F16, "another element type than its buffer");
+    REFUSES_MAP((m->dtype = DT_I32, p->buffers.data[0].dtype = DT_I32), "none of f32, f16, bf16");
+    REFUSES_MAP(m->rank = 0, "not 1 to 5 dims");
+    REFUSES_MAP(m->rank = 6, "not 1 to 5 dims");
+    REFUSES_MAP(m->offset = NULL, "no offset");
+    REFUSES_MAP(m->strides[0] = NULL, "lacks a size or a stride");
+    REFUSES_MAP(m->box[1] = 0, "not 1 to 256 elements");
+    REFUSES_MAP(m->box[1] = 257, "not 1 to 256 elements");
+    REFUSES_MAP(m->swizzle = 96, "a swizzle other than");
+    REFUSES_MAP(m->swizzle = 64, "longer than the swizzle");
+    REFUSES_MAP(m->box[0] = 6, "no multiple of 16 bytes");
+    REFUSES_MAP(m->box[1] = 32, "a box larger than the kernel's shared memory");
+    REFUSES_MAP(p->alignment = 8, "the plan's alignment is below 16");
+    REFUSES_MAP(m->dims[1] = NUMBER(65), "tensor map 0 (\"x\") of vpair reaches byte 8320 of \"x\", which has 8192");
+    REFUSES_MAP(m->offset = NUMBER(16), "reaches byte 8208 of \"x\"");
+    REFUSES_MAP(m->offset = NUMBER(8), "the offset of tensor map 0 (\"x\") of vpair is 8 bytes, no multiple of 16");
+    REFUSES_MAP(m->offset = NUMBER(-16), "the offset of tensor map 0 (\"x\") of vpair is -16, outside");
+    REFUSES_MAP(m->strides[0] = NUMBER(136), "dim 1 of tensor map 0 (\"x\") of vpair has a stride of 136 bytes, no multiple of 16");
+    REFUSES_MAP(m->strides[0] = NUMBER(112), "a stride of 112 bytes, shorter than its rows of 128");
+    REFUSES_MAP(m->strides[0] = NUMBER((int64_t)1 << 40), "the stride of tensor map 0 (\"x\") of vpair is 1099511627776, outside");
+    REFUSES_MAP(m->dims[0] = NUMBER(0), "the size of tensor map 0 (\"x\") of vpair is 0, outside 1..");
+    REFUSES_MAP((m->rank = 3, m->dims[2] = NUMBER((int64_t)1 << 32), m->strides[1] = NUMBER(((int64_t)1 << 40) - 16), m->box[2] = 1),
+                "reaches byte 9223372036854775807 of \"x\"");
+}
+
+static void test_map_evaluate(void **state)
+{
+    Context *cx = *state;
+    Plan *p = map_plan(cx, (MapPlan){.steps = 1});
+    Dim r = p->symbols.n ? dim_sym_find(cx->dims, "R") : NULL;
+    PlanTensorMap *m = &p->steps.data[0].maps[0];
+    m->dims[1] = dim_mul(cx->dims, dim_floordiv(cx->dims, dim_add_const(cx->dims, r, 9), dim_const(cx->dims, 10)), dim_const(cx->dims, 10));
+    m->dims[1] = dim_min(cx->dims, m->dims[1], dim_const(cx->dims, 1000));
+    expect(cx, plan_evaluate(p, (int64_t[]){41}, cx->arena, cx->diags) != NULL, "reaches byte 6400 of \"x\", which has 5248");
+    assert_non_null(plan_evaluate(p, (int64_t[]){40}, cx->arena, cx->diags));
+    assert_non_null(plan_evaluate(p, (int64_t[]){1111}, cx->arena, cx->diags));
+    m->dims[1] = r;
+    m->strides[0] = dim_mul_const(cx->dims, r, 8);
+    expect(cx, plan_evaluate(p, (int64_t[]){17}, cx->arena, cx->diags) != NULL, "a stride of 136 bytes, no multiple of 16");
+    p->steps.data[0].grid[0] = dim_const(cx->dims, 0);  /* nothing runs, and nothing is mapped */
+    assert_non_null(plan_evaluate(p, (int64_t[]){17}, cx->arena, cx->diags));
+}
+
+static void test_map_reader(void **state)
+{
+    Context *cx = *state;
+    static const struct { const char *from, *to, *part; } cases[] = {
+        {"\"maps\": 1", "\"maps\": 0", "kernels[0].maps: 0 is outside 1..16"},
+        {"\"maps\": 1", "\"maps\": 17", "kernels[0].maps: 17 is outside 1..16"},
+        {"\"maps\": 1", "\"maps\": 2", "steps[0].maps: has 1 entries, expected 2"},
+        {"\"maps\": 1,", "", "steps[0].maps: has 1 entries, expected 0"},
+        {"\"cluster\": 2", "\"cluster\": 9", "kernels[0].cluster: 9 is outside 1..8"},
+        {"\"cluster\": 2", "\"cluster\": \"2\"", "kernels[0].cluster: expected an integer"},
+        {"\"maps\": [", "\"no_maps\": [", "steps[0].maps: is missing"},
+        {"\"buffer\": 0,\n     \"dtype\"", "\"buffer\": 7,\n     \"dtype\"", "steps[0].maps[0].buffer: 7 is not a buffer (the plan has 2)"},
+        {"\"dims\": [", "\"dims\": [1,2,3,4,", "steps[0].maps[0].dims: has 6 entries, expected at most 5"},
+        {"\"strides\": [", "\"strides\": [5,", "steps[0].maps[0].strides: has 2 entries, expected 1"},
+        {"\"strides\": [", "\"strides\": 3, \"z\": [", "steps[0].maps[0].strides: expected a list"},
+        {"\"box\": [", "\"box\": [5,", "steps[0].maps[0].box: has 3 entries, expected 2"},
+        {"\"box\": [\n      32", "\"box\": [\n      257", "steps[0].maps[0].box[0]: expected a number of elements, 1 to 256"},
+        {"\"box\": [\n      32", "\"box\": [\n      -1", "steps[0].maps[0].box[0]: expected a number of elements, 1 to 256"},
+        {"\"swizzle\": 128", "\"swizzle\": 16", "steps[0].maps[0].swizzle: 16 is not one of 0, 32, 64, 128"},
+        {"\"swizzle\": 128", "\"swizzle\": 256", "steps[0].maps[0].swizzle: 256 is outside 0..128"},
+        {"\"swizzle\": 128", "\"offset\": \"S\", \"swizzle\": 128", "steps[0].maps[0].offset: \"S\": unknown symbol"},
+        {"\"swizzle\": 128", "\"offset\": 16, \"swizzle\": 128", "reaches byte 144 of \"x\""},
+        {"\"swizzle\": 128", "\"swizzle\": 64", "a box whose rows are no multiple of 16 bytes, or longer than the swizzle"},
+    };
+    char *json = plan_to_json(map_plan(cx, (MapPlan){.steps = 1}), cx->arena);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *bad = replaced(cx->arena, json, cases[i].from, cases[i].to);
+        expect(cx, plan_from_json(cx, bad, strlen(bad)) != NULL, cases[i].part);
+    }
+    char *old = replaced(cx->arena, plan_to_json(sample(cx, "n8"), cx->arena), "\"plan\": 2", "\"plan\": 1");
+    assert_non_null(plan_from_json(cx, old, strlen(old)));              /* from before there were maps */
+}
+
 /* ---- binding ---- */
 
 static bool bind2(Context *cx, const Plan *p, int64_t n, int64_t c, DimValue *v)
@@ -286,6 +432,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_verify, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_verify, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_evaluate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_evaluate, setup, teardown),
     };
