@@ -149,7 +149,10 @@ static bool fill_options(Job *j, const Machine *m)
     j->options.no_weights = true; /* made once for all plans: job_weights */
     if (j->db)
         g->schedules = db_schedules(j->cx, j->db, &j->device);
-    return fill_passes(j, &j->options.passes);
+    if (!fill_passes(j, &j->options.passes))
+        return false;
+    j->options.passes.piece = m->tensor_cores && g->fuse ? 64 : 0;     /* columns that the epilogue of a product has at hand */
+    return true;
 }
 
 bool job_open_passes(Cli *c, Job *j)

@@ -12,6 +12,7 @@ typedef struct PassOptions {
     const char *const *disabled_rules; uint32_t n_disabled_rules;
     bool verify;                                          /* graph_verify after every pass (default in dev builds and tests) */
     Numerics numerics;                                    /* contract class: which exactness may fire */
+    uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 
 typedef struct { const char *rule; uint64_t tried, fired; double seconds; } RuleStat;
@@ -48,6 +49,7 @@ bool pass_canonicalise(PassContext *cx);
 bool pass_fold(PassContext *cx);
 bool pass_rules(PassContext *cx);      /* `always` rules, to their fixpoint */
 bool pass_choices(PassContext *cx);    /* `measured` rules, once: leaves choices */
+bool pass_tile_reductions(PassContext *cx);   /* leaves choices: reductions behind products, piece by piece */
 bool pass_dead_code(PassContext *cx);
 
 /* ---- choices (choices.c) -------------------------------------------------------------------------------------------
