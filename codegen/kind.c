@@ -4,7 +4,7 @@
 #include <string.h>
 
 const KernelKind *const kernel_kinds[] = {
-    &kind_row, &kind_full, &kind_column, &kind_scan, &kind_transpose, &kind_smallm, &kind_library, &kind_matmul, &kind_pointwise, NULL,
+    &kind_row, &kind_full, &kind_column, &kind_scan, &kind_transpose, &kind_smallm, &kind_gemm, &kind_library, &kind_matmul, &kind_pointwise, NULL,
 };
 
 const KernelKind *kind_find(const char *name)

@@ -40,7 +40,7 @@ struct KernelKind {
     bool (*call)(const KindProblem *p, const Schedule *s, PlanMatmul *out, uint32_t (*buffer_of)(void *arg, const Node *n), void *arg);
 };
 
-extern const KernelKind kind_pointwise, kind_row, kind_column, kind_full, kind_scan, kind_transpose, kind_matmul, kind_smallm, kind_library;
+extern const KernelKind kind_pointwise, kind_row, kind_column, kind_full, kind_scan, kind_transpose, kind_matmul, kind_smallm, kind_gemm, kind_library;
 extern const KernelKind *const kernel_kinds[];          /* NULL-terminated, in order of preference */
 const KernelKind *kind_find(const char *name);
 

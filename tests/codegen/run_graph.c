@@ -21,16 +21,20 @@ static Tensor *input_tensor(Context *cx, const GraphInput *in, uint64_t seed)
     return t;
 }
 
-typedef struct { Context *cx; const CodegenOptions *o; uint32_t rank; } Nth;
+typedef struct { Context *cx; const CodegenOptions *o; const char *kind; uint32_t rank; } Nth;
 
 static bool nth_schedule(void *arg, const Group *g, Schedule *out)
 {
     Nth *n = arg;
     uint32_t count;
     Schedule *space = group_space(n->cx, g, n->o, n->cx->scratch, &count);
-    if (!count)
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!n->kind || !strcmp(space[i].kind, n->kind))
+            space[kept++] = space[i];
+    if (!kept)
         return false;
-    *out = space[n->rank % count];
+    *out = space[n->rank % kept];
     return true;
 }
 
@@ -157,9 +161,9 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     Machine machine = machine_cpu(cx);
     if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
         return false;
-    CodegenOptions co = {.machine = machine, .emitter = EMITTER_LLVM, .keep_source = o->nvrtc, .fuse = o->fuse};
-    Nth nth = {cx, &co, o->schedule};
-    if (o->schedule)
+    CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
+    Nth nth = {cx, &co, o->kind, o->schedule};
+    if (o->schedule || o->kind)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
     double start = cpu_seconds();
     if (o->passes && !(compiled = rewritten(cx, g, o->picks)))
@@ -169,6 +173,11 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
         *o->seconds = fmax(*o->seconds, cpu_seconds() - start);
     if (!*plan || (o->nvrtc && !take_nvrtc(cx, *plan)))
         return false;
+    bool used = !o->kind;
+    for (uint32_t i = 0; i < (*plan)->kernels.n; i++)
+        used |= o->kind && !strcmp((*plan)->kernels.data[i].kind, o->kind);
+    if (!used)
+        return diag_error(cx->diags, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "no kernel of kind %s", o->kind);
     if (!o->n_symbol)
         return check_at(cx, *plan, g, NULL, seed);
     for (uint32_t i = 0; i < o->n_symbol; i++) {

@@ -6,6 +6,7 @@ typedef struct {
     bool fuse;
     bool sim;                             /* code for sm_90a on the simulator, instead of the CPU */
     bool nvrtc;                        /* with sim: PTX that NVRTC makes of our CUDA C */
+    const char *kind;                     /* groups that this kind can run take its schedule of rank `schedule`; compiled by NVRTC */
     uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */
     bool passes; uint64_t picks;          /* through the pipeline first; choices take alternatives drawn with this */
     const int64_t *symbol; uint32_t n_symbol;   /* compiled with its symbol, run at these values, held against the graph specialised */
