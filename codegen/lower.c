@@ -312,11 +312,22 @@ static KInst *lower_reduce_loop(Lower *l, const Node *n, const Index *at, uint32
     return k_result(k, loop, arg ? 1 : 0);
 }
 
+/* An element of a matrix that only its pieces know, at `at` of them, of the line at `line`. */
+static KInst *lower_pieces(Lower *l, const SplitOperand *x, const Index *at, const Index *line, uint32_t lanes)
+{
+    Kernel *k = l->k;
+    KInst *v = k_cast(k, lower_value(l, x->hi, at, lanes), DT_F32);
+    if (x->lo)
+        v = k_op2(k, OP_ADD, v, k_op2(k, OP_MUL, k_cast(k, lower_value(l, x->lo, at, lanes), DT_F32), k_const(k, (KType){DT_F32, 1}, 0x1p-11)));
+    return x->inv ? k_op2(k, OP_MUL, v, k_op1(k, OP_ABS, lower_value(l, x->inv, line, lanes))) : v;
+}
+
 static KInst *lower_matmul_loop(Lower *l, const Node *n, const Index *at, uint32_t lanes)
 {
     Kernel *k = l->k;
     DimPool *p = k->cx->dims;
-    const Node *a = n->in[0], *b = n->in[1];
+    SplitOperand of_b = n->op == OP_SPLIT_MATMUL ? split_operand(n, 1) : (SplitOperand){.exact = n->in[1]};
+    const Node *a = n->op == OP_SPLIT_MATMUL ? split_operand(n, 0).exact : n->in[0], *b = of_b.exact ? of_b.exact : of_b.hi;
     uint32_t r = node_rank(n), ra = node_rank(a), rb = node_rank(b);
     bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
     Dim depth = a->type.shape.d[ta ? ra - 2 : ra - 1];
@@ -334,7 +345,10 @@ static KInst *lower_matmul_loop(Lower *l, const Node *n, const Index *at, uint32
     ia.d[ta ? ra - 2 : ra - 1] = loop->var;
     ib.d[tb ? rb - 2 : rb - 1] = at->d[r - 1];
     ib.d[tb ? rb - 1 : rb - 2] = loop->var;
-    KInst *x = k_cast(k, lower_value(l, a, &ia, lanes), t), *y = k_cast(k, lower_value(l, b, &ib, lanes), t);
+    Index line = ib;
+    line.d[rb - 2] = at->d[r - 1];
+    KInst *x = k_cast(k, lower_value(l, a, &ia, lanes), t);
+    KInst *y = of_b.exact ? k_cast(k, lower_value(l, b, &ib, lanes), t) : lower_pieces(l, &of_b, &ib, &line, lanes);
     KInst *sum = k_carry(k, loop, 0), *next = k_op2(k, OP_ADD, sum, k_splat(k, k_op2(k, OP_MUL, x, y), lanes));
     k_loop_end(k, loop, &next);
     lower_scope_end(l);

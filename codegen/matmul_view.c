@@ -107,6 +107,8 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
     Dim rows, nn, depth, batch;
     DType t = n->in[0]->type.dtype;
     matmul_extents(cx->dims, n, &rows, &nn, &depth, &batch);
+    if (n->op != OP_MATMUL)
+        return "it is a product of pieces";
     if (m->target != TARGET_CUDA || (t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
         return "no tensor cores for these operands";
     if (!dim_is_const(rows) || rows->value < 1 || rows->value > 16)

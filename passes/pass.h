@@ -12,6 +12,7 @@ typedef struct PassOptions {
     const char *const *disabled_rules; uint32_t n_disabled_rules;
     bool verify;                                          /* graph_verify after every pass (default in dev builds and tests) */
     Numerics numerics;                                    /* contract class: which exactness may fire */
+    bool f16_products;                                    /* the target multiplies f16 matrices with fp32 sums many times as fast as f32 ones */
     uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 
@@ -49,6 +50,9 @@ bool pass_canonicalise(PassContext *cx);
 bool pass_fold(PassContext *cx);
 bool pass_rules(PassContext *cx);      /* `always` rules, to their fixpoint */
 bool pass_choices(PassContext *cx);    /* `measured` rules, once: leaves choices */
+bool pass_split_matmul(PassContext *cx);      /* leaves choices: f32 products of f16 pieces */
+/* The id of the choice that pass_split_matmul leaves for a product (or for its split form): products of one shape switch together. */
+Str  split_choice_id(Context *cx, const Node *product);
 bool pass_tile_reductions(PassContext *cx);   /* leaves choices: reductions behind products, piece by piece */
 bool pass_dead_code(PassContext *cx);
 

@@ -16,11 +16,12 @@ static const Pass canonicalise = {"canonicalise", pass_canonicalise};
 static const Pass fold         = {"fold", pass_fold};
 static const Pass rules        = {"rules", pass_rules};
 static const Pass choices      = {"choices", pass_choices};
+static const Pass split_matmul = {"split_matmul", pass_split_matmul};
 static const Pass tile_reductions = {"tile_reductions", pass_tile_reductions};
 
 const char *const *pipeline_pass_names(uint32_t *n)
 {
-    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "tile_reductions"};
+    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "split_matmul", "tile_reductions"};
 
     *n = sizeof names / sizeof names[0];
     return names;
@@ -141,6 +142,7 @@ bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report)
         simplify(&cx);
         if (run_pass(&cx, &choices))
             simplify(&cx);
+        run_pass(&cx, &split_matmul);
         run_pass(&cx, &tile_reductions);
         run_pass(&cx, &dead_code);
         ok = errors || !diags_failed(g->cx->diags);     /* a dump that could not be written */

@@ -14,9 +14,9 @@ enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
-    if (p->g->matmul && !p->g->reduces.n && shape_equal(&p->g->domain, &p->g->matmul->type.shape))
+    if (p->g->matmul && p->g->matmul->op == OP_MATMUL && !p->g->reduces.n && shape_equal(&p->g->domain, &p->g->matmul->type.shape))
         return true;
-    *why_not = p->g->matmul ? "parts of a matrix product" : "not a matrix product";
+    *why_not = p->g->matmul && p->g->matmul->op != OP_MATMUL ? "a product of pieces" : p->g->matmul ? "parts of a matrix product" : "not a matrix product";
     return false;
 }
 

@@ -71,7 +71,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         Dim k = NULL, unused;
         if (op_class(n->op) == CLASS_REDUCE)
             k = reduced_count(p->cx->dims, n);
-        else if (n->op == OP_MATMUL)
+        else if (op_class(n->op) == CLASS_CONTRACT)
             matmul_extents(p->cx->dims, n, &unused, &unused, &k, &unused);
         again += k ? 4 * elements * (double)dim_typical(k) : 0;
         chain += k && p->m->target == TARGET_CUDA ? 2e-8 * (double)dim_typical(k) : 0;      /* a load and an addition at a time */
