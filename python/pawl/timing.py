@@ -94,8 +94,8 @@ class Timer:
             for side in (sides if r % 2 == 0 else sides[::-1]):
                 side.samples.append(self._window(side, r * batch, batch))
 
-    def busy(self, side, reps=8):
-        """GPU-busy microseconds a call and kernels a call, cold L2; None where CUPTI does not answer."""
+    def kernels(self, side, reps=8):
+        """What the GPU does in each call, cold L2: a list of (kernel, microseconds) a call; none where CUPTI does not answer."""
         from torch.profiler import ProfilerActivity, profile
         side.call(0)
         torch.cuda.synchronize()
@@ -121,10 +121,15 @@ class Timer:
                     calls.append(inside)
                 inside = [] if inside is None else None
             elif inside is not None:
-                inside.append(duration)
-        if len(calls) < reps // 2:
+                inside.append((name, duration))
+        return calls if len(calls) >= reps // 2 else []
+
+    def busy(self, side, reps=8):
+        """GPU-busy microseconds a call and kernels a call, cold L2; None where CUPTI does not answer."""
+        calls = self.kernels(side, reps)
+        if not calls:
             return None
-        sums = sorted(sum(c) for c in calls)
+        sums = sorted(sum(us for _, us in c) for c in calls)
         side.busy_us = sums[len(sums) // 2]
         side.kernels = sum(len(c) for c in calls) / len(calls)
         return side.busy_us
@@ -145,8 +150,8 @@ class HostTimer(Timer):
             side.call(first + k)
         return (time.perf_counter() - start) * 1e6 / batch
 
-    def busy(self, side, reps=8):
-        return None
+    def kernels(self, side, reps=8):
+        return []
 
 
 def ratio_interval(theirs, ours, resamples=2000, seed=0):

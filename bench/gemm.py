@@ -1,0 +1,633 @@
+#!/usr/bin/env python3
+"""Matrix products of Pawl next to the libraries' on a GPU: time, and error against fp64.
+
+    PYTHONPATH=python python3 bench/gemm.py [fp32] [numerics] [bf16] [epilogue] [tuning] [--json FILE]
+
+    fp32      fp32 products on tensor cores next to cuBLAS fp32: the kernel alone, with the splitting of a, of both operands
+    numerics  the fp32 class's rule on distributions that catch what a reduced significand hides; Inf and NaN as cuBLAS has them
+    bf16      next to cuBLASLt: the best of its 16 heuristics
+    epilogue  bf16 with something behind the product: in the product's kernel, behind the library, and torch.compile
+    tuning    three fresh tunings of one product: how long they take and how far they are apart
+
+Tasks are written into a folder, tuned and compiled by the command line, and timed in this process on one stream with cold L2 and
+interleaved sides (python/pawl/timing.py); kernels' own times are CUPTI's. --dry-run shows what would be compiled; --rehearse
+runs everything at small extents on the CPU, where times mean nothing. Exit code: 0, or 1 where an error was outside its rule or a row
+failed."""
+import argparse
+import concurrent.futures
+import functools
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from pawl import capi
+from pawl.records import median
+
+FP32 = "{matmul: fp32, conv: tf32, else: fp32}"
+GEMM = ("--no-kind", "library", "--no-kind", "matmul")
+LIBRARY = ("--no-kind", "gemm", "--no-kind", "matmul", "--candidates", "32")
+SPLIT = ("--pick", "split_matmul=1", "--no-kind", "library")
+
+began = time.perf_counter()
+torch = None                    # imported where something runs
+
+
+def say(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+def task(name, dims, inputs, graph, params=None, numerics=FP32):
+    """YAML. inputs, params: {name: "f32[M, K] ~ normal(0, 1)"}."""
+    lines = [f"task: bench/{name}", f"dims: {{{', '.join(f'{k}: {v}' for k, v in dims.items())}}}"]
+    for heading, rows in (("inputs", inputs), ("params", params)):
+        lines += [f"{heading}:"] * bool(rows) + [f'  {k}: "{v}"' for k, v in (rows or {}).items()]
+    return "\n".join(lines + ["graph: |", f"  %y = {graph}", "outputs: [y]", f"numerics: {numerics}", "workloads: {w: {}}", ""])
+
+
+class Compiled:
+    """A task under some options: its package, and what tuning said."""
+
+    def __init__(self, name, text, options=()):
+        self.name, self.text, self.options = name, text, tuple(options)
+        self.key = re.sub(r"\W+", "_", f"{name}_{'_'.join(options)}")
+        self.tuned, self.tune_s, self.failed, self.package = [], None, None, None
+
+    def open(self, device):
+        self.package = capi.Package(self.path)
+        self.session = self.package.session(device)
+
+    def __call__(self, *inputs):
+        return self.session(*inputs)[0]
+
+    def side(self, name, *inputs):
+        from pawl.timing import Side
+        inputs = list(inputs)
+        enqueue = self.session.prepare(inputs, self.session.empty_outputs(inputs))
+        stream = torch.cuda.current_stream().cuda_stream if inputs[0].is_cuda else None
+        return Side(name, [lambda: enqueue(stream)], keep=False)
+
+    def schedule(self, kind):
+        return next((r["schedule"] for r in self.tuned if (r["schedule"] or "").startswith(kind + " ")), "")
+
+    def close(self):
+        if self.package:
+            self.session.close()
+            self.package.close()
+            os.remove(self.path)
+            self.package = None
+
+
+SAID = re.compile(r"(\S+) on .*: (\d+) tuned, (\d+) known, (\d+) left; ([\d.]+) s, of which compiling ([\d.]+), measuring ([\d.]+)")
+
+
+class Maker:
+    """Tunes and compiles tasks: one process an option set for tuning, several at once for compiling."""
+
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.device = "cpu" if options.rehearse else "cuda"
+
+    def pawl(self, *words):
+        return subprocess.run([capi.program(), *words], capture_output=True, text=True)
+
+    def common(self, c, db):
+        keep = [o for o in c.options]
+        if self.options.rehearse and "--pick" in keep:
+            del keep[keep.index("--pick"):keep.index("--pick") + 2]
+        if "--candidates" in keep:                              # of tuning only
+            del keep[keep.index("--candidates"):keep.index("--candidates") + 2]
+        return ["--device", self.device, "--db", os.path.join(self.folder, db), *keep]
+
+    def tune(self, some, db):
+        words = self.common(some[0], db) + list(some[0].options[some[0].options.index("--candidates"):]
+                                                if "--candidates" in some[0].options else ())
+        done = self.pawl("tune", *[c.task for c in some], *words, "--budget", str(self.options.budget), "--format=json")
+        if done.returncode:
+            say(f"pawl tune: exit {done.returncode}\n{done.stderr.strip()[-1500:]}")
+        by_name = {f"bench/{c.name}": c for c in some}
+        for m in SAID.finditer(done.stderr):
+            if m[1] in by_name:
+                by_name[m[1]].tune_s, by_name[m[1]].tune_parts = float(m[5]), (float(m[6]), float(m[7]))
+        for row in json.loads(done.stdout) if done.stdout.strip() else []:
+            if row["task"] in by_name:
+                by_name[row["task"]].tuned.append(row)
+
+    def compile(self, c, db):
+        c.path = os.path.join(self.folder, f"{c.key}.pawl")
+        done = self.pawl("compile", c.task, *self.common(c, db), "--no-generic", "-o", c.path, "--quiet")
+        if done.returncode:
+            c.failed = f"pawl compile {c.name}: exit {done.returncode}\n{done.stderr.strip()[-1500:]}"
+
+    def make(self, all_of_them, db="gemm.sqlite"):
+        for c in all_of_them:
+            c.task = os.path.join(self.folder, f"{c.key}.yaml")
+            with open(c.task, "w", encoding="utf-8") as f:
+                f.write(c.text)
+        if self.options.dry_run:
+            return self.explain(all_of_them)
+        sets = {}
+        for c in all_of_them:
+            sets.setdefault(c.options, []).append(c)
+        start = time.perf_counter()
+        for some in sets.values() if not self.options.rehearse else ():
+            self.tune(some, db)
+        middle = time.perf_counter()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda c: self.compile(c, db), all_of_them))
+        for c in all_of_them:
+            if c.failed:
+                say(c.failed)
+            else:
+                c.open(self.device)
+        say(f"  {len(all_of_them)} tasks: tuned in {middle - start:.1f} s, compiled in {time.perf_counter() - middle:.1f} s")
+        return True
+
+    def explain(self, all_of_them):
+        for c in all_of_them:
+            self.device = "sm_90a"
+            done = self.pawl("explain", c.task, *self.common(c, "none.sqlite"), "--format=json")
+            if done.returncode:
+                print(f"{c.name}: exit {done.returncode}: {done.stderr.strip()[-500:]}")
+                continue
+            for g in json.loads(done.stdout)[0]["groups"]:
+                print(f"{c.name:<44} {g['schedule']:<70} {g['predicted_us'] or math.nan:10.1f} us")
+        return False
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
+class Bench:
+    def __init__(self, options):
+        self.options, self.device = options, "cpu" if options.rehearse else "cuda"
+        self.rows, self.bad = [], 0
+        if not options.dry_run:
+            from pawl.timing import HostTimer, Timer
+            self.timer = HostTimer() if options.rehearse else Timer()
+
+    def small(self, *extents):
+        """Extents of a rehearsal."""
+        return tuple(max(3, e // 64) for e in extents) if self.options.rehearse else extents
+
+    def time(self, sides):
+        """Medians in microseconds by name; each side's samples stay with it."""
+        self.timer.warm_up(sides)
+        self.timer.interleave(sides, self.options.pairs)
+        return {s.name: median(s.samples) for s in sides}
+
+    def kernels(self, side):
+        """{kernel: median microseconds a call} by CUPTI."""
+        names = {}
+        calls = self.timer.kernels(side)
+        for call in calls:
+            for name in {n for n, _ in call}:
+                names.setdefault(name, []).append(sum(us for n, us in call if n == name))
+        return {n: median(us) for n, us in names.items()}
+
+    def keep(self, section, **row):
+        self.rows.append({"section": section, **row})
+        if self.options.json:
+            old = []
+            if os.path.exists(self.options.json):
+                with open(self.options.json, encoding="utf-8") as f:
+                    old = [r for r in json.load(f)["rows"] if r.get("run") != RUN]
+            with open(self.options.json + ".new", "w", encoding="utf-8") as f:
+                json.dump({"rows": old + [{"run": RUN, "device": DEVICE, **r} for r in self.rows]}, f, indent=1)
+            os.replace(self.options.json + ".new", self.options.json)
+
+    def wants(self, name):
+        if self.options.max_seconds and time.perf_counter() - began > self.options.max_seconds:
+            say(f"  {name}: not begun, out of time")
+            return False
+        return not self.options.only or self.options.only in name
+
+    def failed(self, what, error):
+        self.bad += 1
+        text = re.sub(r"\s*\n\s*", " | ", str(error).strip())
+        print(f"{what:<28} FAILED: {text[:300]}", flush=True)
+
+
+RUN = time.strftime("%Y-%m-%dT%H:%M:%S")
+DEVICE = "cpu"
+
+
+def draw(shape, kind, seed, device, dtype=None):
+    g = torch.Generator(device=device).manual_seed(seed)
+    x = torch.rand(shape, generator=g, device=device) if kind == "uniform" else torch.randn(shape, generator=g, device=device)
+    return x.to(dtype) if dtype else x
+
+
+def drawn_by_pawl(name, shape, dist, device):
+    return capi.fill(torch.empty(shape), 0, name, dist).to(device)
+
+
+def frobenius(y, y64):
+    """Relative; by rows of batches, so that no more fp64 than needed lies about."""
+    d = y.double() - y64
+    return (d.norm() / y64.norm()).item()
+
+
+def tflops(flops, us):
+    return flops / us * 1e-6 if us and us == us else math.nan
+
+
+def mm(a, b):
+    return torch.matmul(a, b)
+
+
+# ---- fp32: tensor cores next to cuBLAS ----------------------------------------------------------------------------------
+FP32_SHAPES = [(1, 4096, 4096, 4096), (1, 1024, 8192, 8192), (1, 2048, 2048, 32768), (1, 8205, 2949, 5921), (128, 512, 1024, 2048)]
+
+
+def shape_name(batch, m, n, k):
+    return f"{f'{batch}x' if batch > 1 else ''}{m}x{n}x{k}"
+
+
+def fp32_tasks(bench, batch, m, n, k):
+    name = shape_name(batch, m, n, k)
+    dims = dict(zip("MNK", bench.small(m, n, k)), **({"B": 2 if bench.options.rehearse else batch} if batch > 1 else {}))
+    lead = "B, " if batch > 1 else ""
+    a, b = f"f32[{lead}M, K]", f"f32[{lead}K, N]"
+    out = {"inputs": Compiled(f"fp32_{name}_inputs", task(f"fp32_{name}_inputs", dims, {"a": a, "b": b}, "matmul(%a, %b)"), SPLIT)}
+    if batch == 1:
+        out["packed"] = Compiled(f"fp32_{name}_packed",
+                                 task(f"fp32_{name}_packed", dims, {"a": a}, "matmul(%a, %b)", {"b": f"{b} ~ normal(0, 1)"}), SPLIT)
+    return dims, out
+
+
+def fp32_errors(y, a, b):
+    y64 = torch.matmul(a.double(), b.double())
+    scale = torch.matmul(a.double().abs(), b.double().abs())
+    worst = ((y.double() - y64).abs() / scale.clamp_min(1e-300)).max().item()
+    return frobenius(y, y64), worst
+
+
+def fp32(bench, maker):
+    shapes = [s for s in FP32_SHAPES if bench.wants("fp32 " + shape_name(*s))]
+    made = {s: fp32_tasks(bench, *s) for s in shapes}
+    if not maker.make([c for _, some in made.values() for c in some.values()]):
+        return
+    print("\nfp32 class; b packed ahead of time where it says so; effective TFLOP/s = 2MNK / time; errors: |y - y64| / |y64| (Frobenius) "
+          "and max |y - y64| / (|a||b|)")
+    print(f"{'shape':<18} {'cuBLAS us':>10} {'TF/s':>5} | {'gemm us':>9} {'TF/s':>5} | {'+ split a':>9} {'TF/s':>5} {'x cuBLAS':>8} | "
+          f"{'both in':>9} {'TF/s':>5} {'x':>5} | {'uniform: ours':>13} {'cuBLAS':>8} | {'normal: ours':>12} {'cuBLAS':>8} | "
+          f"{'worst: ours':>11} {'cuBLAS':>8} | tuned s")
+    for s in shapes:
+        dims, some = made[s]
+        try:
+            fp32_row(bench, s, dims, some)
+        except Exception as e:
+            bench.failed(shape_name(*s), e)
+        for c in some.values():
+            c.close()
+        release(bench)
+
+
+def fp32_row(bench, s, dims, some):
+    from pawl.timing import Side, ratio_interval
+    for c in some.values():
+        if c.failed:
+            raise RuntimeError(c.failed)
+    lead = (dims["B"],) if "B" in dims else ()
+    shape_a, shape_b = (*lead, dims["M"], dims["K"]), (*lead, dims["K"], dims["N"])
+    flops = 2.0 * math.prod(lead) * dims["M"] * dims["N"] * dims["K"]
+    row = {"shape": shape_name(*s), "schedule": some["inputs"].schedule("gemm")}
+    for kind in ("uniform", "normal"):
+        a, b = draw(shape_a, kind, 1, bench.device), draw(shape_b, kind, 2, bench.device)
+        row[f"error_{kind}"], row[f"worst_{kind}"] = fp32_errors(some["inputs"](a, b), a, b)
+        row[f"cublas_error_{kind}"], row[f"cublas_worst_{kind}"] = fp32_errors(mm(a, b), a, b)
+        if not row[f"error_{kind}"] <= max(2 * row[f"cublas_error_{kind}"], 1e-6):
+            bench.bad += 1
+    sides = [Side("cuBLAS", [functools.partial(mm, a, b)]), some["inputs"].side("inputs", a, b)]
+    if "packed" in some:
+        b = drawn_by_pawl("b", shape_b, "normal(0, 1)", bench.device)
+        row["error_packed"], row["worst_packed"] = fp32_errors(some["packed"](a), a, b)
+        if not row["error_packed"] <= max(2 * row["cublas_error_normal"], 1e-6):
+            bench.bad += 1
+        sides.append(some["packed"].side("packed", a))
+    row["us"] = bench.time(sides)
+    row["kernels"] = {x.name: bench.kernels(x) for x in sides}
+    row["ratio"] = {x.name: ratio_interval(sides[0].samples, x.samples) for x in sides[1:]}
+    row["tune_s"] = {k: c.tune_s for k, c in some.items()}
+    main = "packed" if "packed" in some else "inputs"
+    row["gemm_us"] = sum(us for n, us in row["kernels"][main].items() if n.startswith("gemm_")) or None
+    row["flops"] = flops
+    bench.keep("fp32", **row)
+    us, gemm = row["us"], row["gemm_us"] or math.nan
+    packed = us.get("packed", math.nan)
+    print(f"{row['shape']:<18} {us['cuBLAS']:10.1f} {tflops(flops, us['cuBLAS']):5.1f} | {gemm:9.1f} {tflops(flops, gemm):5.1f} | "
+          f"{packed:9.1f} {tflops(flops, packed):5.1f} {row['ratio'].get('packed', [math.nan])[0]:7.2f}x | {us['inputs']:9.1f} "
+          f"{tflops(flops, us['inputs']):5.1f} {row['ratio']['inputs'][0]:4.2f}x | {row['error_uniform']:13.2e} "
+          f"{row['cublas_error_uniform']:8.1e} | {row['error_normal']:12.2e} {row['cublas_error_normal']:8.1e} | "
+          f"{row['worst_normal']:11.1e} {row['cublas_worst_normal']:8.1e} | "
+          f"{', '.join(f'{t:.1f}' for t in row['tune_s'].values() if t is not None)}", flush=True)
+    for x in sides[1:]:
+        rest = {n: us for n, us in row["kernels"][x.name].items() if not n.startswith("gemm_")}
+        if rest:
+            print(f"{'':<18}   {x.name}: beside the product " + ", ".join(f"{n} {us:.1f} us" for n, us in rest.items()))
+    if row["schedule"]:
+        print(f"{'':<18}   {row['schedule']}", flush=True)
+
+
+def release(bench):
+    if bench.device == "cuda":
+        torch.cuda.empty_cache()
+
+
+# ---- numerics: the rule on every distribution ------------------------------------------------------------------------------
+def few(x, count, g):
+    """Rows with `count` nonzeros."""
+    keep = torch.rand(x.shape, generator=g, device=x.device).topk(min(count, x.shape[-1]), dim=-1).indices
+    return torch.zeros_like(x).scatter(-1, keep, x.gather(-1, keep))
+
+
+def some(x, share, g):
+    return torch.rand(x.shape, generator=g, device=x.device) < share
+
+
+def distributions():
+    """name: (a of [M, K], b of [K, N]) made of standard normal ones and a generator."""
+    def alternating(x, g):
+        sign = 1.0 - 2.0 * (torch.arange(x.shape[-1], device=x.device) % 2)
+        return x.abs().repeat_interleave(2, -1)[..., :x.shape[-1]] * sign
+
+    def spread(bits):
+        return lambda x, g: x * torch.exp2((torch.rand(x.shape, generator=g, device=x.device) * 2 - 1) * bits)
+
+    def mixed_rows(x, g):
+        return x * torch.exp2(torch.randint(-100, 100, (x.shape[0], 1), generator=g, device=x.device).float() / 4)
+
+    def put(value, share):
+        return lambda x, g: torch.where(some(x, share, g), torch.full_like(x, value), x)
+
+    def zero_rows(x, g):
+        return x * (torch.arange(x.shape[0], device=x.device) % 3 != 0)[:, None]
+
+    def signed_zero_rows(x, g):
+        return torch.where((torch.arange(x.shape[0], device=x.device) % 3 == 0)[:, None], torch.full_like(x, -0.0), x)
+
+    plain = lambda x, g: x                                                     # noqa: E731
+    uniform = lambda x, g: torch.rand(x.shape, generator=g, device=x.device)   # noqa: E731
+    return {
+        "normal": (plain, plain), "uniform(-1, 1)": (lambda x, g: uniform(x, g) * 2 - 1,) * 2, "uniform(0, 1)": (uniform, uniform),
+        "+5 offset": (lambda x, g: x + 5,) * 2, "x 1e3": (lambda x, g: x * 1e3,) * 2, "x 1e-3": (lambda x, g: x * 1e-3,) * 2,
+        "a x 1e15, b x 1e-15": (lambda x, g: x * 1e15, lambda x, g: x * 1e-15),
+        "0.1 % spikes x 50": (lambda x, g: torch.where(some(x, 1e-3, g), x * 50, x),) * 2,
+        "alternating cancellation": (alternating, lambda x, g: x.repeat_interleave(2, 0)[:x.shape[0]]),
+        "ties": (lambda x, g: (x * 4).round() / 4,) * 2,
+        "1 nonzero a row": (lambda x, g: few(x, 1, g), plain), "2 nonzeros": (lambda x, g: few(x, 2, g), plain),
+        "4 nonzeros": (lambda x, g: few(x, 4, g), plain), "1 nonzero, uniform": (lambda x, g: few(x.abs() % 1 + 1, 1, g), uniform),
+        "half 2^17, half 2^-17": (lambda x, g: torch.where(some(x, 0.5, g), x * 2.0 ** 17, x * 2.0 ** -17), plain),
+        "spread 2^+-8": (spread(8), plain), "spread 2^+-30 (fallback)": (spread(30), plain), "of b 2^+-30 (fallback)": (plain, spread(30)),
+        "rows 2^-25 to 2^25": (mixed_rows, lambda x, g: mixed_rows(x.T, g).T), "zero rows": (zero_rows, plain),
+        "-0 rows": (signed_zero_rows, plain), "denormals": (lambda x, g: x * 2.0 ** -130, plain),
+        "denormals among normals": (lambda x, g: torch.where(some(x, 0.01, g), x * 2.0 ** -130, x), plain),
+        "Inf": (put(math.inf, 1e-5), plain), "-Inf and Inf": (lambda x, g: put(math.inf, 1e-5)(put(-math.inf, 1e-5)(x, g), g), plain),
+        "NaN": (put(math.nan, 1e-6), plain), "Inf in both": (put(math.inf, 1e-5), put(-math.inf, 1e-5)),
+        "Inf against zero rows": (zero_rows, put(math.inf, 1e-5)), "overflow": (lambda x, g: x * 2.0 ** 66, lambda x, g: x * 2.0 ** 60),
+    }
+
+
+def judge(y, base, a, b):
+    """(worst share of what the rule allows, of its RMS form, both of cuBLAS, mismatched places) at the fp32 class."""
+    y64, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    finite = y64.isfinite() & (scale < 3e38)
+    kinds = [torch.where(x.isnan(), 3, torch.where(x.isposinf(), 1, torch.where(x.isneginf(), 2, 0))) for x in (y, base)]
+    differ = (kinds[0] != kinds[1]) & ~(y64.isfinite() & ~finite)              # near overflow the order of sums decides
+    zero = torch.zeros((), dtype=torch.float64, device=y.device)
+    r = torch.where(finite, (base.double() - y64).abs(), zero)
+    e = torch.where(finite, scale, zero)
+    target = torch.where(finite, y64, zero).float()
+    ulp = (torch.nextafter(target.abs(), torch.full_like(target, math.inf)).double() - target.abs().double())
+
+    def shares(x):
+        d = torch.where(finite, (x.double() - y64).abs(), zero)
+        allowed = 2 * torch.maximum(r.max(dim=-1, keepdim=True).values, 2.0 ** -22 * e) + ulp
+        rms = lambda t: t.square().mean().sqrt().item()                        # noqa: E731
+        return (d / allowed).max().item(), rms(d) / (2 * max(rms(r), 2.0 ** -22 * rms(e)) + 1e-300)
+    return *shares(y), *shares(base), int(differ.sum().item())
+
+
+def numerics(bench, maker):
+    m, n, k = bench.small(2048, 2048, 4096)
+    dims = {"M": m, "N": n, "K": k}
+    product = Compiled("numerics", task("numerics", dims, {"a": "f32[M, K]", "b": "f32[K, N]"}, "matmul(%a, %b)"), SPLIT)
+    if not bench.wants("numerics") or not maker.make([product]):
+        return
+    print(f"\nnumerics at {m}x{n}x{k}, fp32 class: |y - y64| as a share of what is allowed, 2 max(R, 2^-22 |a||b|) + 1 ulp; at most 1 passes")
+    print(f"{'distribution':<28} {'worst':>8} {'RMS':>8} {'cuBLAS':>8} {'RMS':>8} {'places':>8}")
+    if product.failed:
+        return bench.failed("numerics", product.failed)
+    for name, (of_a, of_b) in distributions().items():
+        if not bench.wants("numerics " + name):
+            continue
+        try:
+            worst = [0.0, 0.0, 0.0, 0.0, 0]
+            for seed in range(bench.options.seeds):
+                g = torch.Generator(device=bench.device).manual_seed(1000 + seed)
+                a = of_a(torch.randn(m, k, generator=g, device=bench.device), g).contiguous()
+                b = of_b(torch.randn(k, n, generator=g, device=bench.device), g).contiguous()
+                worst = [max(x, y) if y == y else y for x, y in zip(worst, judge(product(a, b), mm(a, b), a, b))]
+            good = worst[0] <= 1 and worst[1] <= 1 and worst[4] == 0
+            bench.bad += not good
+            bench.keep("numerics", distribution=name, worst=worst[0], rms=worst[1], cublas_worst=worst[2], cublas_rms=worst[3],
+                       mismatched=worst[4], ok=good)
+            print(f"{name:<28} {worst[0]:8.3f} {worst[1]:8.3f} {worst[2]:8.3f} {worst[3]:8.3f} {worst[4]:8d}  {'ok' if good else 'OUTSIDE'}",
+                  flush=True)
+        except Exception as e:
+            bench.failed(name, e)
+    product.close()
+    release(bench)
+
+
+# ---- bf16: next to cuBLASLt ----------------------------------------------------------------------------------------------
+BF16_SHAPES = [("linear", 4096, 4096, 4096), ("matmul", 4096, 4096, 4096), ("linear", 8192, 8192, 8192), ("linear", 2048, 12288, 2048),
+               ("linear", 2048, 2048, 6144), ("linear", 8192, 4096, 1024)]
+EPILOGUES = {                   # name: (graph, further inputs, torch)
+    "bias_gelu_tanh": ("gelu_tanh(linear(%x, %w, %b))", {"b": "bf16[N]"},
+                       lambda F, x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh")),
+    "bias_gelu": ("gelu(linear(%x, %w, %b))", {"b": "bf16[N]"}, lambda F, x, w, b: F.gelu(F.linear(x, w, b))),
+    "residual": ("add(linear(%x, %w), %r)", {"r": "bf16[M, N]"}, lambda F, x, w, r: F.linear(x, w) + r),
+    "row_sum": ("sum(linear(%x, %w), axes=[1])", {}, lambda F, x, w: F.linear(x, w).sum(1)),
+    "row_max": ("amax(linear(%x, %w), axes=[1])", {}, lambda F, x, w: F.linear(x, w).amax(1)),
+}
+EPILOGUE_SHAPES = [(2048, 6144, 2048), (8192, 4096, 1024)]
+
+
+def both_ways(name, dims, inputs, graph):
+    return {way: Compiled(f"{name}_{way}", task(f"{name}_{way}", dims, inputs, graph, numerics="bf16"), options)
+            for way, options in (("gemm", GEMM), ("library", LIBRARY))}
+
+
+def bf16(bench, maker):
+    made = {}
+    for form, m, n, k in BF16_SHAPES:
+        name = f"bf16_{form}_{m}x{n}x{k}"
+        if bench.wants(name):
+            dims = dict(zip("MNK", bench.small(m, n, k)))
+            w = "bf16[N, K]" if form == "linear" else "bf16[K, N]"
+            made[form, m, n, k] = dims, both_ways(name, dims, {"x": "bf16[M, K]", "w": w}, f"{form}(%x, %w)")
+    if not maker.make([c for _, ways in made.values() for c in ways.values()]):
+        return
+    print("\nbf16, alone; library: the fastest of cuBLASLt's 16 heuristics; kernel: CUPTI's time of the product's kernel")
+    print(f"{'product':<26} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'kernels: library':>17} {'gemm':>9} "
+          f"{'ratio':>6} {'error':>8} {'torch':>8}  tuned s")
+    for (form, m, n, k), (dims, ways) in made.items():
+        from torch.nn.functional import linear
+        try:
+            run_bf16(bench, "bf16", f"{form} {m}x{n}x{k}", dims, ways, linear if form == "linear" else mm, {})
+        except Exception as e:
+            bench.failed(f"{form} {m}x{n}x{k}", e)
+        for c in ways.values():
+            c.close()
+        release(bench)
+
+
+def epilogue(bench, maker):
+    made = {}
+    for m, n, k in EPILOGUE_SHAPES:
+        for name, (graph, more, _) in EPILOGUES.items():
+            full = f"epilogue_{name}_{m}x{n}x{k}"
+            if bench.wants(full):
+                dims = dict(zip("MNK", bench.small(m, n, k)))
+                made[m, n, k, name] = dims, both_ways(full, dims, {"x": "bf16[M, K]", "w": "bf16[N, K]", **more}, graph)
+    if not maker.make([c for _, ways in made.values() for c in ways.values()]):
+        return
+    print("\nbf16 with an epilogue; torch: torch.compile (an extern product and one fused kernel); library: cuBLASLt, and a kernel behind it")
+    print(f"{'product':<30} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'torch/gemm':>20} {'error':>8} {'torch':>8}"
+          f"  tuned s")
+    from torch.nn import functional
+    for (m, n, k, name), (dims, ways) in made.items():
+        torch._dynamo.reset()
+        f = functools.partial(EPILOGUES[name][2], functional)
+        try:
+            theirs = f if bench.options.rehearse else torch.compile(f, dynamic=False)
+            run_bf16(bench, "epilogue", f"{name} {m}x{n}x{k}", dims, ways, theirs, EPILOGUES[name][1], f)
+        except Exception as e:
+            bench.failed(f"{name} {m}x{n}x{k}", e)
+        for c in ways.values():
+            c.close()
+        release(bench)
+
+
+def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
+    from pawl.timing import Side, ratio_interval
+    for c in ways.values():
+        if c.failed:
+            raise RuntimeError(c.failed)
+    shapes = {"x": "MK", "w": "KN" if name.startswith("matmul") else "NK", **{k: re.search(r"\[(.*)\]", v)[1].replace(", ", "") for k, v in more.items()}}
+    given = [draw([dims[d] for d in s], "normal", i, bench.device, torch.bfloat16) for i, s in enumerate(shapes.values())]
+    with torch.no_grad():
+        y64 = (plain or theirs)(*[x.double() for x in given])
+        row = {"name": name, "error": {w: frobenius(c(*given), y64) for w, c in ways.items()}}
+        row["error"]["torch"] = frobenius(theirs(*given), y64)
+        del y64
+        sides = [Side("torch", [functools.partial(theirs, *given)])] + [c.side(w, *given) for w, c in ways.items()]
+        us = row["us"] = bench.time(sides)
+        row["kernels"] = {s.name: bench.kernels(s) for s in sides}
+    row["ratio"] = {s.name: ratio_interval(s.samples, sides[1].samples) for s in sides if s.name != "gemm"}
+    row["tune_s"] = {w: c.tune_s for w, c in ways.items()}
+    row["tuned"] = {w: [(r["schedule"], r["us"], r["tried"]) for r in c.tuned] for w, c in ways.items()}
+    row["flops"] = flops = 2.0 * dims["M"] * dims["N"] * dims["K"]
+    wrong = any(not row["error"][w] <= 1.5 * row["error"]["torch"] + 1e-3 for w in ways)
+    bench.bad += wrong
+    bench.keep(section, **row)
+    tuned = ", ".join(f"{t:.1f}" for t in row["tune_s"].values() if t is not None)
+    share = lambda r: f"{r[0]:6.3f} [{r[1]:.3f}, {r[2]:.3f}]"                   # noqa: E731
+    head = f"{us['torch']:9.1f} {us['library']:9.1f} {us['gemm']:9.1f} {tflops(flops, us['gemm']):6.1f} {share(row['ratio']['library']):>20}"
+    errors = f"{row['error']['gemm']:8.1e} {row['error']['torch']:8.1e}{'  WRONG' if wrong else ''}  {tuned}"
+    if section == "epilogue":
+        print(f"{name:<30} {head} {share(row['ratio']['torch']):>20} {errors}")
+    else:
+        library, gemm = (sum(row["kernels"][w].values()) or math.nan for w in ("library", "gemm"))
+        print(f"{name:<26} {head} {library:17.1f} {gemm:9.1f} {library / gemm:6.3f} {errors}")
+    for w, c in ways.items():
+        best = c.schedule("gemm") or c.schedule("library")
+        beside = ", ".join(f"{n[:60]} {t:.1f}" for n, t in row["kernels"][w].items())
+        print(f"{'':<26}   {w}: {best}; {beside}" if best or beside else "", end="\n" if best or beside else "", flush=True)
+
+
+# ---- tuning: how long, and how far apart ----------------------------------------------------------------------------------
+def tuning(bench, maker):
+    m, n, k = bench.small(4096, 4096, 4096)
+    dims = {"M": m, "N": n, "K": k}
+    tasks = {
+        "fp32": (task("tuning_fp32", dims, {"a": "f32[M, K]", "b": "f32[K, N]"}, "matmul(%a, %b)"), torch and torch.float32),
+        "bf16": (task("tuning_bf16", dims, {"a": "bf16[M, K]", "b": "bf16[N, K]"}, "linear(%a, %b)", numerics="bf16"), torch and torch.bfloat16),
+    }
+    print(f"\nthree fresh tunings at {m}x{n}x{k}, nothing forced")
+    for name, (text, dtype) in tasks.items():
+        if not bench.wants("tuning " + name):
+            continue
+        three = [Compiled(f"tuning_{name}", text) for _ in range(3)]
+        for i, c in enumerate(three):
+            c.key += f"_{i}"
+            if not maker.make([c], f"tuning_{i}.sqlite"):
+                break
+        if bench.options.dry_run:
+            continue
+        try:
+            if any(c.failed for c in three):
+                raise RuntimeError(next(c.failed for c in three if c.failed))
+            given = [draw((m, k), "normal", 1, bench.device, dtype), draw((n, k) if name == "bf16" else (k, n), "normal", 2, bench.device, dtype)]
+            sides = [c.side(str(i), *given) for i, c in enumerate(three)]
+            us = list(bench.time(sides).values())
+            apart = max(us) / min(us) - 1
+            bench.bad += apart > 0.02 and not bench.options.rehearse
+            bench.keep("tuning", name=name, us=us, tune_s=[c.tune_s for c in three], schedules=[[r["schedule"] for r in c.tuned] for c in three])
+            print(f"{name}: {', '.join(f'{u:.1f}' for u in us)} us, {apart * 100:.1f} % apart")
+            for c in three:
+                print(f"  tuned in {c.tune_s} s (compiling, measuring {getattr(c, 'tune_parts', '-')}): "
+                      f"{'; '.join(str(r['schedule']) + ' (' + str(r['tried']) + ' tried)' for r in c.tuned)}", flush=True)
+        except Exception as e:
+            bench.failed(name, e)
+        for c in three:
+            c.close()
+
+
+# ---- all of it -----------------------------------------------------------------------------------------------------------
+SECTIONS = {"fp32": fp32, "numerics": numerics, "bf16": bf16, "epilogue": epilogue, "tuning": tuning}
+
+
+def main():
+    global torch, DEVICE
+    a = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    a.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
+    a.add_argument("--json", metavar="FILE", help="append what was measured")
+    a.add_argument("--only", metavar="TEXT", help="rows whose name has this")
+    a.add_argument("--pairs", type=int, default=30, help="interleaved rounds a row (default: %(default)s)")
+    a.add_argument("--seeds", type=int, default=3, help="of each distribution (default: %(default)s)")
+    a.add_argument("--budget", type=float, default=8, help="seconds of tuning a task (default: %(default)s)")
+    a.add_argument("--max-seconds", type=float, metavar="S", help="begin no further row after this")
+    a.add_argument("--keep", metavar="DIR", help="leave tasks and the tuning database there")
+    a.add_argument("--dry-run", action="store_true", help="show what would be compiled, for sm_90a")
+    a.add_argument("--rehearse", action="store_true", help="small extents on the CPU")
+    options = a.parse_args()
+    unknown = [s for s in options.sections if s not in SECTIONS]
+    if unknown:
+        a.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    if not options.dry_run:
+        import torch as imported
+        torch = imported
+        torch.backends.cuda.matmul.allow_tf32 = False
+        if not options.rehearse and not torch.cuda.is_available():
+            sys.exit("no GPU here: --rehearse runs on the CPU, --dry-run compiles nothing")
+        DEVICE = "cpu" if options.rehearse else torch.cuda.get_device_name()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or temporary
+        os.makedirs(folder, exist_ok=True)
+        bench, maker = Bench(options), Maker(options, folder)
+        for name in options.sections or SECTIONS:
+            start = time.perf_counter()
+            SECTIONS[name](bench, maker)
+            say(f"{name}: {time.perf_counter() - start:.1f} s")
+    print(f"\n{time.perf_counter() - began:.0f} s; {bench.bad} outside their rule or failed")
+    return 1 if bench.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
