@@ -1,22 +1,14 @@
 /* runtime/cpu/executor.c — runs plans on the host: mapped objects, one parallel loop a launch, in the order of the steps. */
 #include "base/pool.h"
 #include "runtime/executor.h"
+#include "runtime/host_buffers.h"
 #include "runtime/plan_internal.h"
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { ALIGN = 64, STAGES = 64 };
-
-/* A weight that was replaced after opening: keyed by where it is stored, since several plans may read it. */
-typedef struct { const void *stored; void *bytes; } Replaced;
 
 struct ExecDevice {
     Arena *arena;
     ThreadPool *pool;
-    void *workspace; size_t workspace_bytes;
-    void *stages[STAGES]; size_t stage_bytes[STAGES];
-    Vec(Replaced) replaced;
+    HostBuffers memory;
 };
 
 struct Executor {
@@ -33,61 +25,10 @@ struct Executor {
     Arena *bound_arena;
 };
 
-/* ---- memory ---- */
-
-static void *grow(void **p, size_t *have, size_t want, const char *what, Diags *d)
-{
-    if (*p && *have >= want)
-        return *p;
-    free(*p);
-    size_t bytes = (want + ALIGN) / ALIGN * ALIGN;
-    *p = aligned_alloc(ALIGN, bytes);
-    *have = *p ? bytes : 0;
-    if (!*p)
-        diag_error(d, PAWL_EXIT_DEVICE, LOC_NONE, "run smaller shapes, or on a machine with more memory", "no memory for %zu bytes of %s",
-                   want, what);
-    return *p;
-}
-
-static void *cpu_alloc(ExecDevice *v, size_t bytes, Diags *d)
-{
-    (void)v;
-    void *p = NULL;
-    if (bytes > SIZE_MAX - 256 || posix_memalign(&p, 256, bytes ? bytes : 1) != 0) {
-        diag_error(d, PAWL_EXIT_DEVICE, LOC_NONE, NULL, "no memory for %zu bytes", bytes);
-        return NULL;
-    }
-    return p;
-}
-
-static void cpu_release(ExecDevice *v, void *p)
-{
-    (void)v;
-    free(p);
-}
-
-static bool cpu_move(ExecDevice *v, void *to, const void *from, size_t bytes, void *stream, Diags *d)
-{
-    (void)v, (void)stream, (void)d;
-    if (bytes)
-        memmove(to, from, bytes);
-    return true;
-}
-
-static bool cpu_synchronize(ExecDevice *v, void *stream, Diags *d)
-{
-    (void)v, (void)stream, (void)d;
-    return true;
-}
-
 static void *cpu_stage(ExecDevice *v, uint32_t slot, size_t bytes, void *stream, Diags *d)
 {
     (void)stream;
-    if (slot >= STAGES) {
-        diag_error(d, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "pass dense, aligned tensors", "more than %d tensors must be staged", STAGES);
-        return NULL;
-    }
-    return grow(&v->stages[slot], &v->stage_bytes[slot], bytes, "staging memory", d);
+    return host_stage(&v->memory, slot, bytes, d);
 }
 
 /* ---- strided copies: the innermost run by element size, the outer dims in parallel ---- */
@@ -143,7 +84,7 @@ static ExecDevice *cpu_device_open(Context *cx, const pawl_session_options *opt)
     (void)cx;
     Arena *a = arena_new();
     ExecDevice *v = arena_new_of(a, ExecDevice);
-    v->arena = a;
+    v->arena = v->memory.arena = a;
     v->pool = pool_new(opt ? opt->threads : 0);
     return v;
 }
@@ -153,11 +94,7 @@ static void cpu_device_close(ExecDevice *v)
     if (!v)
         return;
     pool_free(v->pool);
-    free(v->workspace);
-    for (int i = 0; i < STAGES; i++)
-        free(v->stages[i]);
-    vec_foreach(Replaced, r, &v->replaced)
-        free(r->bytes);
+    host_buffers_free(&v->memory);
     arena_free(v->arena);
 }
 
@@ -249,14 +186,6 @@ static bool check_steps(const Plan *p, Context *cx)
     return true;
 }
 
-static void *current_weight(const ExecDevice *v, const void *stored)
-{
-    vec_foreach(Replaced, r, &v->replaced)
-        if (r->stored == stored)
-            return r->bytes;
-    return (void *)(uintptr_t)stored;
-}
-
 static bool bind_weights(Executor *e, Context *cx)
 {
     const Plan *p = e->plan;
@@ -264,7 +193,7 @@ static bool bind_weights(Executor *e, Context *cx)
         const PlanWeight *w = &p->weights.data[i];
         if (!w->data)
             return diag_error(cx->diags, PAWL_EXIT_INTERNAL, LOC_NONE, NULL, "weight %s has no data", w->name);
-        e->pointers[w->buffer] = current_weight(e->device, w->data->data);
+        e->pointers[w->buffer] = host_weight(&e->device->memory, w->data->data);
     }
     return true;
 }
@@ -394,7 +323,7 @@ static bool cpu_run(Executor *e, void *const *inputs, void *const *outputs, cons
     ExecDevice *v = e->device;
     if (!bind_sizes(e, symbols, d))
         return false;
-    if (e->bound->workspace_bytes && !grow(&v->workspace, &v->workspace_bytes, (size_t)e->bound->workspace_bytes, "workspace", d))
+    if (e->bound->workspace_bytes && !host_block(&v->memory.workspace, (size_t)e->bound->workspace_bytes, "workspace", d))
         return false;
     for (uint32_t i = 0; i < p->n_inputs; i++)
         e->pointers[i] = inputs[i];
@@ -402,9 +331,9 @@ static bool cpu_run(Executor *e, void *const *inputs, void *const *outputs, cons
         e->pointers[p->n_inputs + i] = outputs[i];
     for (uint32_t i = p->n_inputs + p->n_outputs; i < p->buffers.n; i++)
         if (p->buffers.data[i].kind == BUF_WORKSPACE)
-            e->pointers[i] = (char *)v->workspace + e->bound->buffers[i].offset;
-        else if (v->replaced.n)
-            e->pointers[i] = current_weight(v, p->weights.data[p->buffers.data[i].io].data->data);
+            e->pointers[i] = (char *)v->memory.workspace.at + e->bound->buffers[i].offset;
+        else if (v->memory.replaced.n)
+            e->pointers[i] = host_weight(&v->memory, p->weights.data[p->buffers.data[i].io].data->data);
     for (uint32_t i = 0; i < p->steps.n; i++)
         run_step(e, &p->steps.data[i], &e->bound->steps[i]);
     return true;
@@ -412,25 +341,12 @@ static bool cpu_run(Executor *e, void *const *inputs, void *const *outputs, cons
 
 static bool cpu_set_weight(Executor *e, uint32_t weight, const void *host_data, size_t bytes, Diags *d)
 {
-    const Plan *p = e->plan;
-    if (weight >= p->weights.n || bytes != tensor_bytes(p->weights.data[weight].data))
-        return diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "weight %u: %zu bytes are not its size", weight, bytes);
-    const void *stored = p->weights.data[weight].data->data;
-    void *now = current_weight(e->device, stored);
-    if (now == stored) {
-        now = cpu_alloc(e->device, bytes, d);
-        if (!now)
-            return false;
-        vec_push(e->device->arena, &e->device->replaced, ((Replaced){stored, now}));
-    }
-    if (bytes)
-        memcpy(now, host_data, bytes);
-    return true;
+    return host_replace_weight(&e->device->memory, e->plan, weight, host_data, bytes, d);
 }
 
 const ExecutorOps executor_cpu = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .run = cpu_run, .set_weight = cpu_set_weight,
     .device_open = cpu_device_open, .device_close = cpu_device_close, .open_on = cpu_open_on,
-    .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_move, .download = cpu_move, .synchronize = cpu_synchronize,
+    .alloc = host_alloc, .release = host_release, .upload = host_move, .download = host_move, .synchronize = host_synchronize,
     .copy = cpu_copy, .stage = cpu_stage
 };

@@ -3,18 +3,14 @@
  * Tensors lie in host memory. For each call, every buffer of the plan becomes one buffer of the simulated memory with exactly its
  * bytes, so that an access past its end is found though another one lies behind it. */
 #include "runtime/executor.h"
+#include "runtime/host_buffers.h"
 #include "runtime/sim/host_matmul.h"
 #include "runtime/sim/sim.h"
 #include "runtime/sim/tensor_map.h"
-#include <stdlib.h>
-
-typedef struct { const void *stored; void *bytes; } Replaced;
 
 struct ExecDevice {
     Arena *arena;
-    void *workspace; size_t workspace_bytes;
-    Vec(struct { void *at; size_t bytes; }) stages;
-    Vec(Replaced) replaced;
+    HostBuffers memory;
 };
 
 struct Executor {
@@ -30,54 +26,10 @@ struct Executor {
 
 /* ---- memory: the host's ---- */
 
-static void *sim_alloc(ExecDevice *v, size_t bytes, Diags *d)
-{
-    void *p = NULL;
-    (void)v;
-    if (bytes <= SIZE_MAX - 256 && posix_memalign(&p, 256, bytes ? bytes : 1) == 0)
-        return p;
-    diag_error(d, PAWL_EXIT_DEVICE, LOC_NONE, NULL, "no memory for %zu bytes", bytes);
-    return NULL;
-}
-
-static void sim_release(ExecDevice *v, void *p)
-{
-    (void)v;
-    free(p);
-}
-
-static bool sim_move(ExecDevice *v, void *to, const void *from, size_t bytes, void *stream, Diags *d)
-{
-    (void)v, (void)stream, (void)d;
-    if (bytes)
-        memmove(to, from, bytes);
-    return true;
-}
-
-static bool sim_synchronize(ExecDevice *v, void *stream, Diags *d)
-{
-    (void)v, (void)stream, (void)d;
-    return true;
-}
-
-static void *regrow(void **p, size_t *have, size_t want, Diags *d)
-{
-    if (*p && *have >= want)
-        return *p;
-    free(*p);
-    *p = sim_alloc(NULL, want, d);
-    *have = *p ? want : 0;
-    return *p;
-}
-
 static void *sim_stage(ExecDevice *v, uint32_t slot, size_t bytes, void *stream, Diags *d)
 {
     (void)stream;
-    if (slot >= v->stages.n) {
-        vec_reserve(v->arena, &v->stages, slot + 1);
-        v->stages.n = slot + 1;
-    }
-    return regrow(&v->stages.data[slot].at, &v->stages.data[slot].bytes, bytes, d);
+    return host_stage(&v->memory, slot, bytes, d);
 }
 
 static bool sim_copy(ExecDevice *v, const StridedCopy *c, void *stream, Diags *d)
@@ -102,7 +54,7 @@ static ExecDevice *sim_device_open(Context *cx, const pawl_session_options *opt)
     Arena *a = arena_new();
     ExecDevice *v = arena_new_of(a, ExecDevice);
     (void)cx, (void)opt;
-    v->arena = a;
+    v->arena = v->memory.arena = a;
     return v;
 }
 
@@ -110,11 +62,7 @@ static void sim_device_close(ExecDevice *v)
 {
     if (!v)
         return;
-    free(v->workspace);
-    for (uint32_t i = 0; i < v->stages.n; i++)
-        free(v->stages.data[i].at);
-    vec_foreach(Replaced, r, &v->replaced)
-        free(r->bytes);
+    host_buffers_free(&v->memory);
     arena_free(v->arena);
 }
 
@@ -174,14 +122,6 @@ static bool load_kernels(Executor *e, Context *cx)
             return false;
     }
     return true;
-}
-
-static void *current_weight(const ExecDevice *v, const void *stored)
-{
-    vec_foreach(Replaced, r, &v->replaced)
-        if (r->stored == stored)
-            return r->bytes;
-    return (void *)(uintptr_t)stored;
 }
 
 static void sim_close(Executor *e)
@@ -316,8 +256,8 @@ static void place_buffers(Executor *e, const BoundPlan *bound, void *const *inpu
         switch (f->kind) {
         case BUF_INPUT:     at = inputs[f->io]; break;
         case BUF_OUTPUT:    at = outputs[f->io]; break;
-        case BUF_WEIGHT:    at = current_weight(e->device, p->weights.data[f->io].data->data); break;
-        case BUF_WORKSPACE: at = (char *)e->device->workspace + bound->buffers[i].offset; break;
+        case BUF_WEIGHT:    at = host_weight(&e->device->memory, p->weights.data[f->io].data->data); break;
+        case BUF_WORKSPACE: at = (char *)e->device->memory.workspace.at + bound->buffers[i].offset; break;
         }
         bool given = f->kind == BUF_INPUT || f->kind == BUF_WEIGHT;
         e->pointers[i] = at;
@@ -331,7 +271,7 @@ static bool sim_run_plan(Executor *e, void *const *inputs, void *const *outputs,
     ExecDevice *v = e->device;
     Arena *a = arena_new();
     BoundPlan *bound = plan_evaluate(e->plan, symbols, a, d);
-    bool good = bound && (!bound->workspace_bytes || regrow(&v->workspace, &v->workspace_bytes, (size_t)bound->workspace_bytes, d));
+    bool good = bound && (!bound->workspace_bytes || host_block(&v->memory.workspace, (size_t)bound->workspace_bytes, "workspace", d));
     (void)stream;
     if (good) {
         place_buffers(e, bound, inputs, outputs);
@@ -346,25 +286,12 @@ static bool sim_run_plan(Executor *e, void *const *inputs, void *const *outputs,
 
 static bool sim_set_weight(Executor *e, uint32_t weight, const void *host_data, size_t bytes, Diags *d)
 {
-    const Plan *p = e->plan;
-    if (weight >= p->weights.n || bytes != tensor_bytes(p->weights.data[weight].data))
-        return diag_error(d, PAWL_EXIT_INVALID, LOC_NONE, NULL, "weight %u: %zu bytes are not its size", weight, bytes);
-    const void *stored = p->weights.data[weight].data->data;
-    void *now = current_weight(e->device, stored);
-    if (now == stored) {
-        now = sim_alloc(e->device, bytes, d);
-        if (!now)
-            return false;
-        vec_push(e->device->arena, &e->device->replaced, ((Replaced){stored, now}));
-    }
-    if (bytes)
-        memcpy(now, host_data, bytes);
-    return true;
+    return host_replace_weight(&e->device->memory, e->plan, weight, host_data, bytes, d);
 }
 
 const ExecutorOps executor_sim = {
     .name = "sim", .open = sim_open, .close = sim_close, .run = sim_run_plan, .set_weight = sim_set_weight,
     .device_open = sim_device_open, .device_close = sim_device_close, .open_on = sim_open_on,
-    .alloc = sim_alloc, .release = sim_release, .upload = sim_move, .download = sim_move, .synchronize = sim_synchronize,
+    .alloc = host_alloc, .release = host_release, .upload = host_move, .download = host_move, .synchronize = host_synchronize,
     .copy = sim_copy, .stage = sim_stage
 };
