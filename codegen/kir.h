@@ -76,7 +76,8 @@ typedef struct { uint32_t buffer; Dim offset, ld, stride_batch; bool trans; } KM
 typedef struct KGemm {
     GemmFormat format;
     bool wgmma;                     /* sm_90a: TMA and wgmma; else cp.async and mma.sync */
-    uint32_t bm, bn, bk, stages;    /* a block's tile, 64 rows a consumer warpgroup; k's a stage */
+    bool pingpong;                  /* wgmma, one term: two consumer warpgroups take tiles in turn, one multiplies while the other stores */
+    uint32_t bm, bn, bk, stages;    /* a tile: 64 rows a consumer warpgroup, or all of one with pingpong; k's a stage */
     uint32_t cluster, raster;       /* blocks along M that share B by multicast; rows of tiles side by side */
     uint32_t parts, width;          /* parts of the columns that are read together; columns of each staged at a time: 32, 64, 128 */
     Dim part_start[2];              /* where each part begins in B; a tile's bn columns are bn / parts of each */

@@ -1,17 +1,23 @@
-/* codegen/emit/cuda_gemm.c — a kernel with `gemm`: the tensor-core template (gemm_sm90.cuh) instantiated, the loop over tiles, and the
- * kernel's body where a piece of the product has been staged. */
+/* codegen/emit/cuda_gemm.c — a kernel with `gemm`: the tensor-core template (gemm_sm90.cuh, gemm_sm80.cuh) instantiated, the loop over
+ * tiles, and the kernel's body where a piece of the product has been staged. */
 #include "codegen/emit/cuda_print.h"
 #include "codegen/emit/gemm.h"
 
-extern const char codegen_emit_gemm_sm90_cuh[];
+extern const char codegen_emit_gemm_common_cuh[], codegen_emit_gemm_sm90_cuh[], codegen_emit_gemm_sm80_cuh[];
 
 void cuda_gemm_templates(StrBuf *out, Kernel *const *k, uint32_t n)
 {
-    bool wgmma = false;
-    for (uint32_t i = 0; i < n; i++)
+    bool wgmma = false, mma = false;
+    for (uint32_t i = 0; i < n; i++) {
         wgmma = wgmma || (k[i]->gemm && k[i]->gemm->wgmma);
+        mma = mma || (k[i]->gemm && !k[i]->gemm->wgmma);
+    }
+    if (wgmma || mma)
+        strbuf_add(out, codegen_emit_gemm_common_cuh);
     if (wgmma)
         strbuf_add(out, codegen_emit_gemm_sm90_cuh);
+    if (mma)
+        strbuf_add(out, codegen_emit_gemm_sm80_cuh);
 }
 
 static const char *const format_names[] = {
@@ -52,6 +58,14 @@ static void print_fields(Cuda *c)
     set(c, "batch", g->batch);
     for (uint32_t i = 0; i < g->parts; i++)
         set(c, arena_printf(c->arena, "part_start[%u]", i), g->part_start[i]);
+    if (!g->wgmma || (gemm_scaled(g->format) && g->exact_b.buffer == UINT32_MAX))
+        set_matrix(c, "b", &g->b);
+    if (gemm_terms(g->format) == 3 && (!g->wgmma || g->exact_b.buffer == UINT32_MAX))
+        set_matrix(c, "b_lo", &g->b_lo);
+    if (!g->wgmma)
+        set_matrix(c, "a", &g->a);
+    if (!g->wgmma && gemm_terms(g->format) == 3)
+        set_matrix(c, "a_lo", &g->a_lo);
     if (!gemm_scaled(g->format))
         return;
     set_scale(c, "a", g->inv_a, g->stride_inv_a);
@@ -59,11 +73,6 @@ static void print_fields(Cuda *c)
     set(c, "k_exact", g->k_exact);
     set_matrix(c, "exact_a", &g->exact_a);
     set_matrix(c, "exact_b", &g->exact_b);
-    if (g->exact_b.buffer != UINT32_MAX)
-        return;
-    set_matrix(c, "b", &g->b);
-    if (gemm_terms(g->format) == 3)
-        set_matrix(c, "b_lo", &g->b_lo);
 }
 
 /* Offsets and strides may pass 2^31 where the body's indices do not: in 64 bits, over the parameters as they came (NAME_: cuda.c). */
@@ -102,15 +111,14 @@ static void bind(Cuda *c, Dim d, const char *wanted, const char *value)
     cu_name_dim(c, d, name);
 }
 
-void cu_print_gemm(Cuda *c)
+/* The template on wgmma, up to where a warp multiplies. */
+static void print_sm90(Cuda *c)
 {
     const KGemm *g = c->k->gemm;
-    const char *maps = map_arguments(c), *staging = c->shared[g->stage];
-    cu_line(c, "// bm %u, bn %u, bk %u, %u stages, cluster %u, raster %u, %u x %u columns a piece", g->bm, g->bn, g->bk, g->stages,
-            g->cluster, g->raster, g->parts, g->width);
-    cu_line(c, "using Gemm = GemmSm90<%s, %u, %u, %u, %u, %u, %u, %u, %u, %s, %s, %s, %s>;", format_names[g->format], g->bm, g->bn, g->bk,
-            g->stages, g->cluster, g->raster, g->parts, g->width, yes(g->a_mn), yes(g->b_mn), yes(g->a_batched), yes(g->b_batched));
-    cu_line(c, "static_assert(Gemm::PIPELINE_BYTES == %u, \"sizes as in gemm.c\");", gemm_pipeline_bytes(g));
+    const char *maps = map_arguments(c);
+    cu_line(c, "using Gemm = GemmSm90<%s, %u, %u, %u, %u, %u, %u, %u, %u, %s, %s, %s, %s, %s>;", format_names[g->format], g->bm, g->bn, g->bk,
+            g->stages, g->cluster, g->raster, g->parts, g->width, yes(g->pingpong), yes(g->a_mn), yes(g->b_mn), yes(g->a_batched),
+            yes(g->b_batched));
     print_problem(c);
     cu_line(c, "Gemm gemm(gemm_memory, %s);", maps);
     if (c->k->waits)
@@ -120,26 +128,64 @@ void cu_print_gemm(Cuda *c)
     cu_line(c, "} else {");
     c->depth++;
     cu_line(c, "gemm.consume();");
-    cu_line(c, "const int tiles = Gemm::tiles(problem);");
-    cu_line(c, "for (int tile = Gemm::first_tile(); tile < tiles; tile += Gemm::tile_step()) {");
+}
+
+/* The one on mma.sync: all warps multiply. */
+static void print_sm80(Cuda *c)
+{
+    const KGemm *g = c->k->gemm;
+    uint32_t down, across;
+    gemm_warps(g, &down, &across);
+    cu_line(c, "using Gemm = GemmSm80<%s, %u, %u, %u, %u, %u, %u, %u, %u, %u, %s, %s>;", format_names[g->format], g->bm, g->bn, g->bk,
+            g->stages, down, across, g->raster, g->parts, g->width, yes(g->a_mn), yes(g->b_mn));
+    print_problem(c);
+    cu_line(c, "Gemm gemm(gemm_memory);");
+    if (c->k->waits)
+        cu_line(c, "after_predecessors();");
+    cu_line(c, "gemm.begin(problem);");
+}
+
+static void print_tiles(Cuda *c)
+{
+    const KGemm *g = c->k->gemm;
+    cu_line(c, "const int rounds = Gemm::rounds(problem);");
+    cu_line(c, "for (int round = 0; round < rounds; round++) {");
     c->depth++;
-    cu_line(c, "gemm.multiply(problem, tile);");
-    cu_line(c, "const int pieces = gemm.pieces(problem);");
+    cu_line(c, "if (!gemm.multiply(problem, round, rounds))");
+    cu_line(c, "    break;");
     cu_line(c, "#pragma unroll 1");
-    cu_line(c, "for (int piece = 0; piece < pieces; piece++) {");
+    cu_line(c, "for (int piece = 0; piece < Gemm::N_PIECES; piece++) {");
     c->depth++;
-    cu_line(c, "gemm.stage(problem, piece, %s);", staging);
+    cu_line(c, "if (!gemm.stage(problem, piece, %s))", c->shared[g->stage]);
+    cu_line(c, "    continue;");
     bind(c, g->row, "row", "gemm.row");
-    bind(c, g->col, "col", arena_printf(c->arena, "gemm.col + piece * %u", g->width));
+    bind(c, g->col, "col", "gemm.col");
     bind(c, g->at_batch, "batch", "gemm.batch");
     bind(c, g->warp, "warp", "gemm.warp");
     bind(c, g->lane, "lane", "gemm.lane");
     cu_print_block(c, &c->k->body);
     cu_flush(c);
     cu_line(c, "__syncwarp();");
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2; i++) {
         c->depth--;
         cu_line(c, "}");
     }
+}
+
+void cu_print_gemm(Cuda *c)
+{
+    const KGemm *g = c->k->gemm;
+    cu_line(c, "// bm %u, bn %u, bk %u, %u stages, cluster %u, raster %u, %u x %u columns a piece%s", g->bm, g->bn, g->bk, g->stages,
+            g->cluster, g->raster, g->parts, g->width, g->pingpong ? ", tiles in turn" : "");
+    if (g->wgmma)
+        print_sm90(c);
+    else
+        print_sm80(c);
+    cu_line(c, "static_assert(Gemm::PIPELINE_BYTES == %u, \"sizes as in gemm.c\");", gemm_pipeline_bytes(g));
+    print_tiles(c);
+    if (!g->wgmma)
+        return;
+    c->depth--;
+    cu_line(c, "}");
     cu_line(c, "gemm.end();");
 }

@@ -1,4 +1,4 @@
-/* codegen/emit/gemm.c — sizes of the tensor-core template: gemm.h. The template computes the same ones: gemm_sm90.cuh. */
+/* codegen/emit/gemm.c — sizes of the tensor-core templates: gemm.h. The templates compute the same ones: gemm_sm90.cuh, gemm_sm80.cuh. */
 #include "codegen/emit/gemm.h"
 
 enum { PRODUCER_THREADS = 128, SHARED_LIMIT = 227 * 1024, MAX_STAGES = 16, SPAN = 64 /* elements of an MN-major box */ };
@@ -14,8 +14,28 @@ bool gemm_scaled(GemmFormat f) { return formats[f].scaled; }
 DType gemm_piece_dtype(GemmFormat f) { return formats[f].piece; }
 const char *gemm_format_name(GemmFormat f) { return formats[f].name; }
 
-uint32_t gemm_consumer_warps(const KGemm *g) { return g->bm / 16; }
-uint32_t gemm_threads(const KGemm *g) { return PRODUCER_THREADS + 32 * gemm_consumer_warps(g); }
+/* Of the ways to cut a tile into warps the one that reads the fewest rows and columns a product; among those the widest. */
+void gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across)
+{
+    uint32_t warps = g->bm * g->bn <= 64 * 64 ? 4 : 8, best = UINT32_MAX, least = g->parts * g->width;
+    *down = *across = 0;
+    for (uint32_t n = 1; n <= warps && least && g->bn % (n * least) == 0; n *= 2) {
+        uint32_t m = warps / n < g->bm / 16 ? warps / n : g->bm / 16, around = m ? g->bm / m + g->bn / n : UINT32_MAX;
+        if (around < best)
+            best = around, *down = m, *across = n;
+    }
+}
+
+uint32_t gemm_consumer_warps(const KGemm *g)
+{
+    uint32_t down, across;
+    if (g->wgmma)
+        return g->pingpong ? 8 : g->bm / 16;
+    gemm_warps(g, &down, &across);
+    return down * across;
+}
+
+uint32_t gemm_threads(const KGemm *g) { return (g->wgmma ? PRODUCER_THREADS : 0) + 32 * gemm_consumer_warps(g); }
 uint32_t gemm_staging_count(const KGemm *g) { return gemm_consumer_warps(g) * g->parts * 16 * (g->width + 8); }
 
 uint32_t gemm_stage_bytes(const KGemm *g)
@@ -24,10 +44,10 @@ uint32_t gemm_stage_bytes(const KGemm *g)
     return pieces * (g->bm + g->bn) * g->bk * dtype_bytes(gemm_piece_dtype(g->format));
 }
 
-/* Two barriers of 8 bytes a stage, after the ring. */
+/* Of wgmma: two barriers of 8 bytes a stage, after the ring. */
 uint32_t gemm_pipeline_bytes(const KGemm *g)
 {
-    return g->stages * gemm_stage_bytes(g) + ((g->stages * 16 + 127) & ~127u);
+    return g->stages * gemm_stage_bytes(g) + (g->wgmma ? (g->stages * 16 + 127) & ~127u : 0);
 }
 
 static bool refuse(const char **why, const char *text)
@@ -36,23 +56,54 @@ static bool refuse(const char **why, const char *text)
     return false;
 }
 
-/* Registers a thread: bn / 2 accumulators, three of them for three terms; three warpgroups have 160 registers a thread. */
+/* Registers a thread: bn / 2 accumulators for each 64 rows of a warpgroup, three times that for three terms. Three warpgroups have 160
+ * registers a thread, two 232. */
 static bool registers_suffice(const KGemm *g)
 {
     uint32_t three = gemm_terms(g->format) == 3;
+    if (g->pingpong)
+        return g->bm * g->bn <= 128 * 192;
     if (g->bm == 192)
         return g->bn <= (three ? 64 : 192);
     return g->bn <= (three ? 128 : 256);
 }
 
+static bool power_of_two(uint32_t x, uint32_t from, uint32_t to) { return x >= from && x <= to && !(x & (x - 1)); }
+
+/* mma.sync: a thread holds 32nds of its warp's share of the tile, with three terms those of the corrections, too. */
+static bool sm80_legal(const KGemm *g, uint32_t other, const char **why)
+{
+    uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format)), down, across;
+    if (!power_of_two(g->bm, 64, 128) || !power_of_two(g->bn, 64, 256))
+        return refuse(why, "bm is 64 or 128, bn 64, 128 or 256");
+    if ((g->parts != 1 && g->parts != 2) || !power_of_two(g->width, 32, 128) || g->bn % (g->parts * g->width))
+        return refuse(why, "pieces of 32, 64 or 128 columns divide bn / parts");
+    gemm_warps(g, &down, &across);
+    if (g->bm / down * (g->bn / across) > (gemm_terms(g->format) == 3 ? 2048 : 4096))
+        return refuse(why, "the tile takes more registers than there are");
+    if ((g->a_mn || g->b_mn) && bytes != 2)
+        return refuse(why, "operands contiguous along M or N need 2-byte elements");
+    if (g->bk * bytes != 64 && g->bk * bytes != 128)
+        return refuse(why, "bk is 64 or 128 bytes");
+    if (g->stages < 2 || g->stages > MAX_STAGES)
+        return refuse(why, "2 to 16 stages");
+    if (g->cluster != 1 || !g->raster)
+        return refuse(why, "no clusters without wgmma");
+    if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)
+        return refuse(why, "more shared memory than a block can have");
+    return true;
+}
+
 bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
 {
+    if (!g->wgmma)
+        return sm80_legal(g, other, why);
     uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format)), row = g->bk * bytes, share = g->bn / g->parts / g->cluster;
     bool mn = g->a_mn || g->b_mn;
-    if (!g->wgmma)
-        return refuse(why, "no template without wgmma");
     if (g->bm % 64 || !g->bm || g->bm > 192)
         return refuse(why, "bm is 64, 128 or 192");
+    if (g->pingpong && (g->bm > 128 || gemm_terms(g->format) == 3))
+        return refuse(why, "two warpgroups in turn: for one term and up to 128 rows");
     if (g->bn % 32 || !g->bn || g->bn > 256 || !registers_suffice(g))
         return refuse(why, "bn takes more registers than there are");
     if (mn && (bytes != 2 || g->bk != SPAN))

@@ -1,5 +1,6 @@
 /* codegen/emit/gemm.h — what a kernel around the tensor-core template (kir.h: KGemm) needs from its machine: threads, shared memory,
- * tensor maps. The template itself is gemm_sm90.cuh; cuda_gemm.c prints it around the kernel's body.
+ * tensor maps. The templates themselves are gemm_sm90.cuh (wgmma) and gemm_sm80.cuh (mma.sync); cuda_gemm.c prints them around the
+ * kernel's body.
  *
  * Of a kernel with `gemm`, its kind sets:
  *   threads      gemm_threads
@@ -17,15 +18,22 @@ bool     gemm_scaled(GemmFormat f);                 /* has inv_a and inv_b */
 DType    gemm_piece_dtype(GemmFormat f);            /* of the pieces in memory: bf16, f16, or f32 that holds tf32 */
 const char *gemm_format_name(GemmFormat f);         /* "bf16", "f16", "tf32", "f16-scaled", "3xf16", "3xtf32" */
 
-uint32_t gemm_consumer_warps(const KGemm *g);       /* bm / 16 */
+void     gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across);      /* of mma.sync: how a tile is cut into warps; 0, 0: cannot be */
+uint32_t gemm_consumer_warps(const KGemm *g);       /* those that multiply: slots of the staging array */
 uint32_t gemm_threads(const KGemm *g);
 uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
 uint32_t gemm_pipeline_bytes(const KGemm *g);       /* all stages and their barriers */
 uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stage` */
 
-/* Is there such a template? `other` bytes of shared memory for kernel->shared. False: *why says in a few words what is against it.
+/* Is there such a template? `other` bytes of shared memory for kernel->shared (of 227 KB; boards may have less). False: *why says in a
+ * few words what is against it.
+ * Of mma.sync:
+ *   bm  64, 128     bn  64, 128, 256 (3 terms: up to 64 x 256 or 128 x 128; parts * width columns belong to one warp)
+ *   bk  bk * element bytes is 64 or 128     a_mn, b_mn  2-byte formats only     stages  2 … 16     cluster  1
+ *   parts  1, 2      width  32, 64, 128, divides bn / parts
  * Of wgmma:
  *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
+ *   pingpong  1 term, bm 64 or 128, bm * bn <= 128 * 192
  *   bk  bk * element bytes is 64 or 128; 64 with a_mn or b_mn (2-byte formats only)    stages  2 … 16
  *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts
  *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */

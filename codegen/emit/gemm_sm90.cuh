@@ -1,10 +1,12 @@
-// codegen/emit/gemm_sm90.cuh — matrix products on Hopper's tensor cores: the template that cuda_gemm.c prints kernels around.
+// codegen/emit/gemm_sm90.cuh — matrix products on Hopper's tensor cores: the template that cuda_gemm.c prints kernels
+// around. It stands behind gemm_common.cuh.
 //
 //   D[batch][m][n] = sum over k of A * B,  piece by piece handed to the body of the kernel in fp32
 //
-// A block has a warpgroup that copies and BM / 64 warpgroups that multiply, each 64 rows by BN columns. Both walk over the tiles
-// of the product, block after block, in the same order (persistent: as many blocks as the device has units). A ring of STAGES
-// places in shared memory lies between them; a stage holds BK of k:
+// A block has a warpgroup that copies and up to three that multiply. They walk over the tiles of the product, BM rows by BN columns,
+// in the same order (persistent: as many blocks as the device has units). The multiplying ones share a tile, 64 rows each; or, with
+// PINGPONG, two of them take tiles in turn, and one multiplies while the other one is at its epilogue.
+// A ring of STAGES places in shared memory lies between those who copy and those who multiply; a stage holds BK of k:
 //
 //   A [BM], B [BN], and with three terms A lo [BM], B lo [BN];  each K-major [rows][BK] under a swizzle as long as the row (64 or 128
 //   bytes), or MN-major [rows / 64][BK][64] under the 128-byte swizzle
@@ -19,28 +21,9 @@
 //
 // Layouts: PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Operation using wgmma.mma_async".
 
-typedef unsigned long long gemm_u64;
-
-enum GemmFormat { GEMM_BF16, GEMM_F16, GEMM_TF32, GEMM_F16_SCALED, GEMM_3XF16, GEMM_3XTF32 };
-
 struct alignas(64) GemmMap { unsigned char bytes[128]; };              // a tensor map, as the driver encodes it
 
-struct GemmMatrix { const void *data; long long offset, ld, stride_batch; bool trans; };        // elements; trans: k is the strided dim
-
-struct GemmProblem {
-    int m, n, k, batch;                                                // n: columns of one part
-    int part_start[2];
-    const float *inv_a, *inv_b;                                        // scales of rows and columns, negative: recompute
-    long long stride_inv_a, stride_inv_b;
-    GemmMatrix exact_a, exact_b, b, b_lo;                              // to recompute from; exact_b.data null: from the pieces
-    int k_exact;
-};
-
 // ---- barriers, copies ------------------------------------------------------------------------------------------------------
-
-#define GEMM_DEVICE static __device__ __forceinline__
-
-GEMM_DEVICE unsigned gemm_shared(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 
 GEMM_DEVICE void gemm_barrier_init(unsigned bar, int count)
 {
@@ -147,25 +130,21 @@ GEMM_PRODUCT(256, 128, GEMM_D64(0) GEMM_COMMA GEMM_D64(64), "%128", "%129", "%13
 
 // ---- a block's share of the product ------------------------------------------------------------------------------------------
 
-template <GemmFormat FORMAT_, int BM, int BN, int BK, int STAGES, int CLUSTER, int RASTER, int PARTS, int WIDTH,
+template <GemmFormat FORMAT, int BM, int BN, int BK, int STAGES, int CLUSTER, int RASTER, int PARTS, int WIDTH, bool PINGPONG,
           bool A_MN, bool B_MN, bool A_BATCHED, bool B_BATCHED>
-struct GemmSm90 {
-    static constexpr GemmFormat FORMAT = FORMAT_;
-    static constexpr bool IS_TF32 = FORMAT == GEMM_TF32 || FORMAT == GEMM_3XTF32, THREE = FORMAT == GEMM_3XF16 || FORMAT == GEMM_3XTF32,
-                          SCALED = THREE || FORMAT == GEMM_F16_SCALED;
-    static constexpr int CONSUMERS = BM / 64, ELEMENT = IS_TF32 ? 4 : 2, ROW = BK * ELEMENT, STEPS = ROW / 32,
-                         PART = BN / PARTS, SHARE = PART / CLUSTER, PIECES = PART / WIDTH, PITCH = WIDTH + 8,
+struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH> {
+    using Share = GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH>;
+    using Share::IS_TF32, Share::THREE, Share::ELEMENT, Share::R, Share::warp, Share::lane, Share::at, Share::sum;
+    using Tiles = GemmTiles<BM * CLUSTER, BN / PARTS, RASTER / CLUSTER>;
+    static constexpr int GROUPS = PINGPONG ? 2 : BM / 64,              // that multiply
+                         ROW = BK * ELEMENT, STEPS = ROW / 32, PART = BN / PARTS, SHARE = PART / CLUSTER,
                          A_BYTES = BM * ROW, B_BYTES = BN * ROW, STAGE_BYTES = (A_BYTES + B_BYTES) * (THREE ? 2 : 1),
                          PIPELINE_BYTES = STAGES * STAGE_BYTES + (16 * STAGES + 127) / 128 * 128,
-                         INTERVAL = THREE ? 64 / BK : 1,               // stages between additions to the sum
-                         R = BN / 2;                                   // accumulators a thread
+                         INTERVAL = THREE ? 64 / BK : 1;               // stages between additions to the sum
 
     unsigned ring, full, empty;                                        // shared addresses
     int rank, slot;                                                    // this block in its cluster; place in the ring
     unsigned phase;
-
-    // Where a tile lies: first row of this block, first column in every part, batch.
-    struct Place { int row, col, batch; };
 
     static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p)
     {
@@ -174,25 +153,26 @@ struct GemmSm90 {
 
     static __device__ __forceinline__ int first_tile() { return blockIdx.x / CLUSTER; }
     static __device__ __forceinline__ int tile_step() { return gridDim.x / CLUSTER; }
-    static __device__ __forceinline__ int tiles_down(const GemmProblem &p) { return (p.m + BM * CLUSTER - 1) / (BM * CLUSTER); }
-    static __device__ __forceinline__ int tiles_across(const GemmProblem &p) { return (p.n + PART - 1) / PART; }
-    static __device__ __forceinline__ int tiles(const GemmProblem &p) { return tiles_down(p) * tiles_across(p) * p.batch; }
 
-    // RASTER rows of tiles at a time, down first: tiles that run together share rows of A and columns of B in the L2 cache.
-    __device__ __forceinline__ Place place(const GemmProblem &p, int tile) const
+    // This block's part of a tile of the cluster.
+    __device__ __forceinline__ GemmPlace place(const GemmProblem &p, int tile) const
     {
-        constexpr int ROWS = RASTER / CLUSTER;
-        const int down = tiles_down(p), across = tiles_across(p), batch = p.batch == 1 ? 0 : tile / (down * across),
-                  inside = tile - batch * (down * across), band = inside / (ROWS * across), at = inside - band * (ROWS * across),
-                  rest = down - band * ROWS;
-        const int col = rest >= ROWS ? at / ROWS : at / rest, row = band * ROWS + at - col * (rest >= ROWS ? ROWS : rest);
-        return {(row * CLUSTER + rank) * BM, col * PART, batch};
+        GemmPlace first = Tiles::place(p, tile);
+        first.row += rank * BM;
+        return first;
     }
 
     __device__ __forceinline__ void next()
     {
         if (++slot == STAGES)
             slot = 0, phase ^= 1;
+    }
+
+    __device__ __forceinline__ void skip(int stages)
+    {
+        const int at = slot + stages, turns = at / STAGES;
+        slot = at - turns * STAGES;
+        phase ^= turns & 1;
     }
 
     // By all threads, first: `memory` is 1024-byte aligned.
@@ -210,7 +190,7 @@ struct GemmSm90 {
             }
             for (int i = 0; i < STAGES; i++) {
                 gemm_barrier_init(full + 8 * i, 1);
-                gemm_barrier_init(empty + 8 * i, 4 * CONSUMERS * CLUSTER);
+                gemm_barrier_init(empty + 8 * i, 4 * (PINGPONG ? 1 : GROUPS) * CLUSTER);
             }
             asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         }
@@ -237,74 +217,88 @@ struct GemmSm90 {
 
     // ---- the copying warpgroup ----
 
-    __device__ __forceinline__ void copy_a(unsigned to, const GemmMap *map, unsigned bar, int k, const Place &at) const
+    __device__ __forceinline__ void copy_a(unsigned to, const GemmMap *map, unsigned bar, int k, const GemmPlace &tile) const
     {
         if constexpr (A_MN) {
             #pragma unroll
             for (int i = 0; i < BM / 64; i++)
-                gemm_copy<A_BATCHED, false>(to + i * BK * 128, map, bar, at.row + 64 * i, k, at.batch, 0);
+                gemm_copy<A_BATCHED, false>(to + i * BK * 128, map, bar, tile.row + 64 * i, k, tile.batch, 0);
         } else {
-            gemm_copy<A_BATCHED, false>(to, map, bar, k, at.row, at.batch, 0);
+            gemm_copy<A_BATCHED, false>(to, map, bar, k, tile.row, tile.batch, 0);
         }
     }
 
-    __device__ __forceinline__ void copy_b(unsigned to, const GemmMap *map, unsigned bar, int k, const Place &at, const GemmProblem &p) const
+    __device__ __forceinline__ void copy_b(unsigned to, const GemmMap *map, unsigned bar, int k, const GemmPlace &tile, const GemmProblem &p) const
     {
         constexpr bool MULTICAST = CLUSTER > 1;
         constexpr unsigned short all = (1 << CLUSTER) - 1;
         #pragma unroll
         for (int part = 0; part < PARTS; part++) {
-            const int from = p.part_start[part] + at.col + rank * SHARE;
+            const int from = p.part_start[part] + tile.col + rank * SHARE;
             const unsigned into = to + (part * PART + rank * SHARE) * ROW;         // MN-major: BK * 128 a 64 columns, the same
             if constexpr (B_MN) {
                 #pragma unroll
                 for (int i = 0; i < SHARE / 64; i++)
-                    gemm_copy<B_BATCHED, MULTICAST>(into + i * BK * 128, map, bar, from + 64 * i, k, at.batch, all);
+                    gemm_copy<B_BATCHED, MULTICAST>(into + i * BK * 128, map, bar, from + 64 * i, k, tile.batch, all);
             } else {
-                gemm_copy<B_BATCHED, MULTICAST>(into, map, bar, k, from, at.batch, all);
+                gemm_copy<B_BATCHED, MULTICAST>(into, map, bar, k, from, tile.batch, all);
             }
         }
     }
 
     __device__ __forceinline__ void produce(const GemmProblem &p, const GemmMap *a, const GemmMap *b, const GemmMap *a_lo, const GemmMap *b_lo)
     {
-        if constexpr (CONSUMERS > 1)
-            asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(CONSUMERS == 2 ? 40 : 32));
+        if constexpr (GROUPS > 1)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
         if (threadIdx.x != 0)
             return;
-        const int n_tiles = tiles(p), blocks = blocks_of_k(p);
+        const int n_tiles = Tiles::count(p), blocks = blocks_of_k(p);
         for (int tile = first_tile(); tile < n_tiles; tile += tile_step()) {
-            const Place at = place(p, tile);
+            const GemmPlace here = place(p, tile);
             #pragma unroll 1
             for (int k = 0; k < blocks; k++) {
                 const unsigned to = ring + slot * STAGE_BYTES, bar = full + 8 * slot;
                 gemm_wait(empty + 8 * slot, phase ^ 1);
                 gemm_expect(bar, STAGE_BYTES);
-                copy_a(to, a, bar, k * BK, at);
-                copy_b(to + A_BYTES, b, bar, k * BK, at, p);
+                copy_a(to, a, bar, k * BK, here);
+                copy_b(to + A_BYTES, b, bar, k * BK, here, p);
                 if constexpr (THREE) {
-                    copy_a(to + A_BYTES + B_BYTES, a_lo, bar, k * BK, at);
-                    copy_b(to + 2 * A_BYTES + B_BYTES, b_lo, bar, k * BK, at, p);
+                    copy_a(to + A_BYTES + B_BYTES, a_lo, bar, k * BK, here);
+                    copy_b(to + 2 * A_BYTES + B_BYTES, b_lo, bar, k * BK, here, p);
                 }
                 next();
             }
         }
     }
 
-    // ---- the multiplying warpgroups: thread l of a warp holds rows l / 4 and l / 4 + 8, columns 8j + l % 4 * 2 and the next ----
-
-    int warp, lane;                                                    // among the multiplying ones
-    int row, col, batch;                                               // of this warp in this tile
-    float sum[R];
-    float scale_a[2], scale_b[BN / 32];                                // column 32 j + lane of the tile
-    bool bad;                                                          // some row or column of this warp's share of the tile is
+    // ---- the multiplying warpgroups ----
 
     __device__ __forceinline__ void consume()
     {
-        if constexpr (CONSUMERS > 1)
-            asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(CONSUMERS == 2 ? 232 : 160));
+        if constexpr (GROUPS > 1)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 232 : 160));
         warp = threadIdx.x / 32 - 4;
         lane = threadIdx.x % 32;
+        if constexpr (PINGPONG)
+            if (warp >= 4)
+                pass_turn();
+    }
+
+    // PINGPONG: a warpgroup's turn to multiply. Its stages come after the other one's: it must not wait for them before, as
+    // barriers tell only odd phases from even ones.
+    __device__ __forceinline__ void await_turn() const { asm volatile("bar.sync %0, 256;" ::"r"(1 + warp / 4) : "memory"); }
+    __device__ __forceinline__ void pass_turn() const { asm volatile("bar.arrive %0, 256;" ::"r"(2 - warp / 4) : "memory"); }
+
+    // The rounds that every multiplying warpgroup takes part in, and its tile in a round; past the end there may be one without.
+    static __device__ __forceinline__ int rounds(const GemmProblem &p)
+    {
+        constexpr int turns = PINGPONG ? 2 : 1;
+        const int mine = (Tiles::count(p) - first_tile() + tile_step() - 1) / tile_step();
+        return (mine + turns - 1) / turns;
+    }
+    __device__ __forceinline__ int tile_of(int round) const
+    {
+        return first_tile() + (PINGPONG ? 2 * round + warp / 4 : round) * tile_step();
     }
 
     __device__ __forceinline__ void release(int done) const
@@ -326,34 +320,62 @@ struct GemmSm90 {
     }
     static constexpr int STEP_A = A_MN ? 2048 / 16 : 2, STEP_B = B_MN ? 2048 / 16 : 2;         // of a descriptor, a step of k
 
-    template <int N> __device__ __forceinline__ void products(float (&d)[N], gemm_u64 a, gemm_u64 b, bool keep) const
-    {
-        #pragma unroll
-        for (int i = 0; i < STEPS; i++)
-            gemm_product<FORMAT, A_MN, B_MN>(d, a + i * STEP_A, b + i * STEP_B, i > 0 || keep);
-    }
-
     __device__ __forceinline__ gemm_u64 a_at(int s) const
     {
-        return descriptor<A_MN>(ring + s * STAGE_BYTES + warp / 4 * 64 * ROW);
+        return descriptor<A_MN>(ring + s * STAGE_BYTES + (PINGPONG ? 0 : warp / 4 * 64 * ROW));
     }
     __device__ __forceinline__ gemm_u64 b_at(int s) const { return descriptor<B_MN>(ring + s * STAGE_BYTES + A_BYTES); }
 
-    // The tile's product into `sum`, not scaled yet.
-    __device__ __forceinline__ void multiply(const GemmProblem &p, int tile)
+    // The product of this warpgroup's tile of the round into `sum`, not scaled yet. False: there is none.
+    __device__ __forceinline__ bool multiply(const GemmProblem &p, int round, int rounds)
     {
-        const Place at = place(p, tile);
-        const int blocks = blocks_of_k(p);
+        const int tile = tile_of(round), blocks = blocks_of_k(p);
+        const bool any = !PINGPONG || tile < Tiles::count(p);
+        if (any) {
+            at = place(p, tile);
+            at.row += (PINGPONG ? warp % 4 : warp) * 16;
+            this->load_scales(p);
+        }
+        if constexpr (PINGPONG) {
+            if (warp >= 4)
+                skip(blocks);                                          // the other one's
+            await_turn();
+        }
+        if (any)
+            accumulate(blocks, round + 1 == rounds);
+        if constexpr (PINGPONG)
+            if (warp < 4)
+                skip(blocks);
+        if constexpr (Share::SCALED)
+            this->bad = any && this->any_bad();
+        return any;
+    }
+
+    // d = A B or d + A B over one stage, for each 64 rows.
+    template <int N> __device__ __forceinline__ void products(float (&d)[N][R], gemm_u64 a, gemm_u64 b, bool keep) const
+    {
+        #pragma unroll
+        for (int i = 0; i < STEPS; i++)
+            #pragma unroll
+            for (int e = 0; e < N; e++)
+                gemm_product<FORMAT, A_MN, B_MN>(d[e], a + (e * 64 * ROW / 16 + i * STEP_A), b + i * STEP_B, i > 0 || keep);
+    }
+
+    template <int N> static __device__ __forceinline__ void pin(float (&d)[N][R])
+    {
+        #pragma unroll
+        for (int e = 0; e < N; e++)
+            gemm_pin(d[e]);
+    }
+
+    __device__ __forceinline__ void accumulate(int blocks, bool last)
+    {
         int before = 0;
-        row = at.row + warp * 16;
-        col = at.col;
-        batch = at.batch;
-        load_scales(p);
         if constexpr (!THREE) {
             #pragma unroll 1
             for (int k = 0; k < blocks; k++) {
                 gemm_wait(full + 8 * slot, phase);
-                gemm_pin(sum);
+                pin(sum);
                 gemm_fence();
                 products(sum, a_at(slot), b_at(slot), k > 0);
                 gemm_commit();
@@ -363,22 +385,25 @@ struct GemmSm90 {
                 before = slot;
                 next();
             }
+            if constexpr (PINGPONG)
+                if (warp < 4 || !last)
+                    pass_turn();
             gemm_products_wait<0>();
-            gemm_pin(sum);
+            pin(sum);
         } else {
             constexpr int LO = (A_BYTES + B_BYTES) / 16;
-            float high[R], low[R];
+            float high[1][R], low[1][R];
             #pragma unroll
             for (int i = 0; i < R; i++)
-                sum[i] = 0.0f;
+                sum[0][i] = 0.0f;
             #pragma unroll 1
             for (int k = 0; k < blocks; k += INTERVAL) {
                 #pragma unroll
                 for (int i = 0; i < INTERVAL; i++) {
                     const gemm_u64 a = a_at(slot), b = b_at(slot);
                     gemm_wait(full + 8 * slot, phase);
-                    gemm_pin(high);
-                    gemm_pin(low);
+                    pin(high);
+                    pin(low);
                     gemm_fence();
                     products(high, a, b, i > 0);
                     gemm_commit();
@@ -392,173 +417,17 @@ struct GemmSm90 {
                     next();
                 }
                 gemm_products_wait<1>();                               // the last corrections still run
-                gemm_pin(high);
+                pin(high);
                 #pragma unroll
                 for (int i = 0; i < R; i++)
-                    sum[i] += high[i];
+                    sum[0][i] += high[0][i];
             }
             gemm_products_wait<0>();
-            gemm_pin(low);
+            pin(low);
             #pragma unroll
             for (int i = 0; i < R; i++)
-                sum[i] = IS_TF32 ? sum[i] + low[i] : fmaf(low[i], 0x1p-11f, sum[i]);
+                sum[0][i] = IS_TF32 ? sum[0][i] + low[0][i] : fmaf(low[0][i], 0x1p-11f, sum[0][i]);
         }
         release(before);
-        if constexpr (SCALED) {
-            int signs = __float_as_int(scale_a[0]) | __float_as_int(scale_a[1]);
-            #pragma unroll
-            for (int j = 0; j < BN / 32; j++)
-                signs |= __float_as_int(scale_b[j]);
-            bad = __any_sync(0xffffffffu, signs < 0);
-        }
-    }
-
-    // ---- scales, and what they say must be recomputed ----
-
-    __device__ __forceinline__ void load_scales(const GemmProblem &p)
-    {
-        if constexpr (SCALED) {
-            const float *a = p.inv_a + batch * p.stride_inv_a, *b = p.inv_b + batch * p.stride_inv_b;
-            #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const int i = row + lane / 4 + 8 * h;
-                scale_a[h] = i < p.m ? a[i] : 1.0f;
-            }
-            #pragma unroll
-            for (int j = 0; j < BN / 32; j++) {
-                const int i = col + (32 * j) % PART + lane;
-                scale_b[j] = i < p.n ? b[p.part_start[32 * j / PART] + i] : 1.0f;
-            }
-        }
-    }
-
-    // |scale| is a power of two, that of the row split in two so that nothing overflows or vanishes midway.
-    static __device__ __forceinline__ float power(int e) { return __int_as_float((e + 127) << 23); }
-
-    // Piece q of the sum, scaled, to this warp's part of the staging array.
-    template <int Q> __device__ __forceinline__ void stage_static(float *staging)
-    {
-        float first[2], second[2];
-        if constexpr (SCALED) {
-            #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const int e = (__float_as_int(scale_a[h]) >> 23 & 255) - 127;
-                first[h] = power(e >> 1);
-                second[h] = power(e - (e >> 1));
-            }
-        }
-        #pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            float *to = staging + ((warp * PARTS + part) * 16 + lane / 4) * PITCH + lane % 4 * 2;
-            #pragma unroll
-            for (int c = 0; c < WIDTH; c += 8) {
-                const int column = part * PART + Q * WIDTH + c, i = column / 2;
-                float x[2][2] = {{sum[i], sum[i + 1]}, {sum[i + 2], sum[i + 3]}};
-                if constexpr (SCALED) {
-                    #pragma unroll
-                    for (int e = 0; e < 2; e++) {
-                        const float b = fabsf(__shfl_sync(0xffffffffu, scale_b[column / 32], column % 32 + lane % 4 * 2 + e));
-                        #pragma unroll
-                        for (int h = 0; h < 2; h++)
-                            x[h][e] = x[h][e] * first[h] * b * second[h];
-                    }
-                }
-                #pragma unroll
-                for (int h = 0; h < 2; h++)
-                    *reinterpret_cast<float2 *>(to + 8 * h * PITCH + c) = make_float2(x[h][0], x[h][1]);
-            }
-        }
-    }
-
-    static __device__ __forceinline__ gemm_u64 index(const GemmMatrix &x, int z, int i, int k)
-    {
-        return x.offset + z * x.stride_batch + (x.trans ? k * x.ld + i : i * x.ld + k);
-    }
-
-    static __device__ __forceinline__ float piece_value(const GemmMatrix &x, gemm_u64 at)
-    {
-        if constexpr (IS_TF32)
-            return static_cast<const float *>(x.data)[at];
-        float f;
-        asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(static_cast<const unsigned short *>(x.data)[at]));
-        return f;
-    }
-
-    // B as it was before it was split.
-    __device__ __forceinline__ float exact_b(const GemmProblem &p, int j, int k, float scale) const
-    {
-        if (p.exact_b.data)
-            return static_cast<const float *>(p.exact_b.data)[index(p.exact_b, batch, j, k)];
-        const float high = piece_value(p.b, index(p.b, batch, j, k));
-        if constexpr (!THREE)
-            return high * scale;
-        const float low = piece_value(p.b_lo, index(p.b_lo, batch, j, k));
-        return (IS_TF32 ? high + low : fmaf(low, 0x1p-11f, high)) * scale;
-    }
-
-    // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it.
-    __device__ __forceinline__ float exact(const GemmProblem &p, int i, int j) const
-    {
-        const float *a = static_cast<const float *>(p.exact_a.data), scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
-        float x = 0.0f;
-        #pragma unroll 16
-        for (int k = 0; k < p.k_exact; k++)
-            x = fmaf(a[index(p.exact_a, batch, i, k)], exact_b(p, j, k, scale), x);
-        return x;
-    }
-
-    // Recomputes what bad rows and columns hold of a piece. Lines that may be bad, a lane each: the rows (`first` -32), then the columns.
-    __device__ __forceinline__ void repair(const GemmProblem &p, int start, float *staging) const
-    {
-        const float *inv_a = p.inv_a + batch * p.stride_inv_a, *inv_b = p.inv_b + batch * p.stride_inv_b;
-        #pragma unroll 1
-        for (int first = -32; first < (p.exact_b.data ? PARTS * WIDTH : 0); first += 32) {
-            const bool rows = first < 0;
-            const int c = rows ? 0 : first + lane, i = row + lane % 16, j = start + c % WIDTH;
-            const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[p.part_start[c / WIDTH] + j] : 1.0f;
-            unsigned left = __ballot_sync(0xffffffffu, __float_as_int(scale) < 0) & (rows ? 0xffffu : 0xffffffffu);
-            #pragma unroll 1
-            for (; left; left &= left - 1) {
-                const int line = __ffs(left) - 1;
-                #pragma unroll 1
-                for (int e = lane; e < (rows ? PARTS * WIDTH : 16); e += 32) {
-                    const int r = rows ? line : e, d = rows ? e : first + line, part = d / WIDTH, at = start + d % WIDTH;
-                    if (row + r < p.m && at < p.n)
-                        staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, p.part_start[part] + at);
-                }
-            }
-        }
-    }
-
-    // How many pieces of this tile hold something of the product.
-    __device__ __forceinline__ int pieces(const GemmProblem &p) const
-    {
-        const int left = (p.n - col + WIDTH - 1) / WIDTH;
-        return row >= p.m ? 0 : left < PIECES ? left : PIECES;
-    }
-
-    // Registers have no addresses: the piece is picked by comparing, so that the body need be there only once.
-    template <int Q> __device__ __forceinline__ void stage_piece(int piece, float *staging)
-    {
-        if constexpr (Q + 1 < PIECES) {
-            if (piece != Q) {
-                stage_piece<Q + 1>(piece, staging);
-                return;
-            }
-        }
-        stage_static<Q>(staging);
-    }
-
-    // Piece `piece` of the product, ready for the body of all lanes.
-    __device__ __forceinline__ void stage(const GemmProblem &p, int piece, float *staging)
-    {
-        stage_piece<0>(piece, staging);
-        if constexpr (SCALED) {
-            if (bad) {
-                __syncwarp();
-                repair(p, col + piece * WIDTH, staging);
-            }
-        }
-        __syncwarp();
     }
 };

@@ -1,0 +1,232 @@
+// codegen/emit/gemm_common.cuh — what the templates of matrix products share: the problem, the order of its tiles, and what becomes of
+// the sums that a warp holds: scaled, repaired where a row or column is bad, handed to the body of the kernel piece by piece.
+
+typedef unsigned long long gemm_u64;
+
+enum GemmFormat { GEMM_BF16, GEMM_F16, GEMM_TF32, GEMM_F16_SCALED, GEMM_3XF16, GEMM_3XTF32 };
+
+struct GemmMatrix { const void *data; long long offset, ld, stride_batch; bool trans; };        // elements; trans: k is the strided dim
+
+struct GemmProblem {
+    int m, n, k, batch;                                                // n: columns of one part
+    int part_start[2];
+    const float *inv_a, *inv_b;                                        // scales of rows and columns, negative: recompute
+    long long stride_inv_a, stride_inv_b;
+    GemmMatrix a, b, a_lo, b_lo;                                       // the pieces
+    GemmMatrix exact_a, exact_b;                                       // to recompute from; exact_b.data null: from the pieces
+    int k_exact;
+};
+
+#define GEMM_DEVICE static __device__ __forceinline__
+
+GEMM_DEVICE unsigned gemm_shared(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+// ---- the order of tiles ------------------------------------------------------------------------------------------------------
+
+// Where a tile lies: first row, first column in every part, batch.
+struct GemmPlace { int row, col, batch; };
+
+// Tiles of HEIGHT rows by WIDTH columns of each part. BAND rows of tiles at a time, down first: tiles that run together share rows of
+// A and columns of B in the L2 cache.
+template <int HEIGHT, int WIDTH, int BAND>
+struct GemmTiles {
+    static __device__ __forceinline__ int down(const GemmProblem &p) { return (p.m + HEIGHT - 1) / HEIGHT; }
+    static __device__ __forceinline__ int across(const GemmProblem &p) { return (p.n + WIDTH - 1) / WIDTH; }
+    static __device__ __forceinline__ int count(const GemmProblem &p) { return down(p) * across(p) * p.batch; }
+
+    static __device__ __forceinline__ GemmPlace place(const GemmProblem &p, int tile)
+    {
+        const int rows = down(p), columns = across(p), batch = p.batch == 1 ? 0 : tile / (rows * columns),
+                  inside = tile - batch * (rows * columns), band = inside / (BAND * columns), at = inside - band * (BAND * columns),
+                  rest = rows - band * BAND;
+        const int col = rest >= BAND ? at / BAND : at / rest, row = band * BAND + at - col * (rest >= BAND ? BAND : rest);
+        return {row * HEIGHT, col * WIDTH, batch};
+    }
+};
+
+// ---- a warp's share of a tile ------------------------------------------------------------------------------------------------
+
+// ROWS times 16 rows, STRIDE apart, by COLUMNS columns, as many of each of PARTS parts. Thread l holds of every 16 by 8 the rows l / 4
+// and l / 4 + 8, the columns l % 4 * 2 and the next: two sums of the first row, two of the second. A piece that is staged is 16 rows by
+// WIDTH columns of every part.
+template <GemmFormat FORMAT, int ROWS, int STRIDE, int COLUMNS, int PARTS, int WIDTH>
+struct GemmShare {
+    static constexpr bool IS_TF32 = FORMAT == GEMM_TF32 || FORMAT == GEMM_3XTF32, THREE = FORMAT == GEMM_3XF16 || FORMAT == GEMM_3XTF32,
+                          SCALED = THREE || FORMAT == GEMM_F16_SCALED;
+    static constexpr int ELEMENT = IS_TF32 ? 4 : 2,
+                         OWN = COLUMNS / PARTS, ACROSS = OWN / WIDTH, N_PIECES = ROWS * ACROSS, PITCH = WIDTH + 8,
+                         R = COLUMNS / 2;                              // sums a thread, of 16 rows
+
+    int warp, lane;                                                    // among the multiplying ones
+    GemmPlace at;                                                      // of this share
+    int row, col, batch;                                               // of the piece that is staged
+    float sum[ROWS][R];
+    float scale_a[ROWS][2], scale_b[COLUMNS / 32];                     // column 32 j + lane of the share
+    bool bad;                                                          // some row or column of it is
+
+    // ---- scales, and what they say must be recomputed ----
+
+    __device__ __forceinline__ void load_scales(const GemmProblem &p)
+    {
+        if constexpr (SCALED) {
+            const float *a = p.inv_a + at.batch * p.stride_inv_a, *b = p.inv_b + at.batch * p.stride_inv_b;
+            #pragma unroll
+            for (int r = 0; r < ROWS; r++)
+                #pragma unroll
+                for (int h = 0; h < 2; h++) {
+                    const int i = at.row + STRIDE * r + lane / 4 + 8 * h;
+                    scale_a[r][h] = i < p.m ? a[i] : 1.0f;
+                }
+            #pragma unroll
+            for (int j = 0; j < COLUMNS / 32; j++) {
+                const int i = at.col + (32 * j) % OWN + lane;
+                scale_b[j] = i < p.n ? b[p.part_start[32 * j / OWN] + i] : 1.0f;
+            }
+        }
+    }
+
+    __device__ __forceinline__ bool any_bad() const
+    {
+        int signs = 0;
+        #pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            signs |= __float_as_int(scale_a[r][0]) | __float_as_int(scale_a[r][1]);
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 32; j++)
+            signs |= __float_as_int(scale_b[j]);
+        return __any_sync(0xffffffffu, signs < 0);
+    }
+
+    // |scale| is a power of two, that of the row split in two so that nothing overflows or vanishes midway.
+    static __device__ __forceinline__ float power(int e) { return __int_as_float((e + 127) << 23); }
+
+    // Piece q of the 16 rows r, scaled, to this warp's part of the staging array.
+    template <int PIECE> __device__ __forceinline__ void stage_static(float *staging) const
+    {
+        constexpr int r = PIECE / ACROSS, q = PIECE % ACROSS;
+        float first[2], second[2];
+        if constexpr (SCALED) {
+            #pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const int e = (__float_as_int(scale_a[r][h]) >> 23 & 255) - 127;
+                first[h] = power(e >> 1);
+                second[h] = power(e - (e >> 1));
+            }
+        }
+        #pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            float *to = staging + ((warp * PARTS + part) * 16 + lane / 4) * PITCH + lane % 4 * 2;
+            #pragma unroll
+            for (int c = 0; c < WIDTH; c += 8) {
+                const int column = part * OWN + q * WIDTH + c, i = column / 2;
+                float x[2][2] = {{sum[r][i], sum[r][i + 1]}, {sum[r][i + 2], sum[r][i + 3]}};
+                if constexpr (SCALED) {
+                    #pragma unroll
+                    for (int e = 0; e < 2; e++) {
+                        const float b = fabsf(__shfl_sync(0xffffffffu, scale_b[column / 32], column % 32 + lane % 4 * 2 + e));
+                        #pragma unroll
+                        for (int h = 0; h < 2; h++)
+                            x[h][e] = x[h][e] * first[h] * b * second[h];
+                    }
+                }
+                #pragma unroll
+                for (int h = 0; h < 2; h++)
+                    *reinterpret_cast<float2 *>(to + 8 * h * PITCH + c) = make_float2(x[h][0], x[h][1]);
+            }
+        }
+    }
+
+    static __device__ __forceinline__ gemm_u64 index(const GemmMatrix &x, int z, int i, int k)
+    {
+        return x.offset + z * x.stride_batch + (x.trans ? k * x.ld + i : i * x.ld + k);
+    }
+
+    static __device__ __forceinline__ float piece_value(const GemmMatrix &x, gemm_u64 at)
+    {
+        if constexpr (IS_TF32)
+            return static_cast<const float *>(x.data)[at];
+        float f;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(static_cast<const unsigned short *>(x.data)[at]));
+        return f;
+    }
+
+    // B as it was before it was split.
+    __device__ __forceinline__ float exact_b(const GemmProblem &p, int j, int k, float scale) const
+    {
+        if (p.exact_b.data)
+            return static_cast<const float *>(p.exact_b.data)[index(p.exact_b, batch, j, k)];
+        const float high = piece_value(p.b, index(p.b, batch, j, k));
+        if constexpr (!THREE)
+            return high * scale;
+        const float low = piece_value(p.b_lo, index(p.b_lo, batch, j, k));
+        return (IS_TF32 ? high + low : fmaf(low, 0x1p-11f, high)) * scale;
+    }
+
+    // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it.
+    __device__ __forceinline__ float exact(const GemmProblem &p, int i, int j) const
+    {
+        const float *a = static_cast<const float *>(p.exact_a.data), scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
+        float x = 0.0f;
+        #pragma unroll 16
+        for (int k = 0; k < p.k_exact; k++)
+            x = fmaf(a[index(p.exact_a, batch, i, k)], exact_b(p, j, k, scale), x);
+        return x;
+    }
+
+    // Recomputes what bad rows and columns hold of the staged piece. Lines that may be bad, a lane each: the rows (`first` -32), then the
+    // columns.
+    __device__ __forceinline__ void repair(const GemmProblem &p, float *staging) const
+    {
+        const float *inv_a = p.inv_a + batch * p.stride_inv_a, *inv_b = p.inv_b + batch * p.stride_inv_b;
+        #pragma unroll 1
+        for (int first = -32; first < (p.exact_b.data ? PARTS * WIDTH : 0); first += 32) {
+            const bool rows = first < 0;
+            const int c = rows ? 0 : first + lane, i = row + lane % 16, j = col + c % WIDTH;
+            const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[p.part_start[c / WIDTH] + j] : 1.0f;
+            unsigned left = __ballot_sync(0xffffffffu, __float_as_int(scale) < 0) & (rows ? 0xffffu : 0xffffffffu);
+            #pragma unroll 1
+            for (; left; left &= left - 1) {
+                const int line = __ffs(left) - 1;
+                #pragma unroll 1
+                for (int e = lane; e < (rows ? PARTS * WIDTH : 16); e += 32) {
+                    const int r = rows ? line : e, d = rows ? e : first + line, part = d / WIDTH, to = col + d % WIDTH;
+                    if (row + r < p.m && to < p.n)
+                        staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, p.part_start[part] + to);
+                }
+            }
+        }
+    }
+
+    // ---- pieces ----
+
+    // Registers have no addresses: the piece is picked by comparing, so that the body need be there only once.
+    template <int PIECE> __device__ __forceinline__ void stage_piece(int piece, float *staging) const
+    {
+        if constexpr (PIECE + 1 < N_PIECES) {
+            if (piece != PIECE) {
+                stage_piece<PIECE + 1>(piece, staging);
+                return;
+            }
+        }
+        stage_static<PIECE>(staging);
+    }
+
+    // One of the N_PIECES pieces of the product, ready for the body of all lanes; false: nothing of the product is in it.
+    __device__ __forceinline__ bool stage(const GemmProblem &p, int piece, float *staging)
+    {
+        row = at.row + piece / ACROSS * STRIDE;
+        col = at.col + piece % ACROSS * WIDTH;
+        batch = at.batch;
+        if (row >= p.m || col >= p.n)
+            return false;
+        stage_piece<0>(piece, staging);
+        if constexpr (SCALED) {
+            if (bad) {
+                __syncwarp();
+                repair(p, staging);
+            }
+        }
+        __syncwarp();
+        return true;
+    }
+};
