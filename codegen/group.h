@@ -39,7 +39,7 @@ void matmul_extents(DimPool *p, const Node *n, Dim *m, Dim *nn, Dim *k, Dim *bat
 
 /* May kinds/gemm.c compute it, with any epilogue? NULL: yes, or why not. */
 const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o);
-/* May the tensor cores stream the second operand past a first one of at most 16 rows (kinds/smallm.c)? NULL: yes, or why not. */
+/* May the tensor cores stream the second operand past a first one of few rows (kinds/smallm.c)? NULL: yes, or why not. */
 const char *matmul_not_small(Context *cx, const Node *n, const Machine *m);
 
 /* What follows the product inside its group, in the library's terms. False: the library has no such epilogue. */

@@ -482,6 +482,38 @@ void k_barrier(Kernel *k)
 
 void k_fence(Kernel *k) { add_void(k, K_FENCE); }
 
+KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask)
+{
+    bool never;
+    pawl_assert(!k->host && shared < k->shared.n && buffer < k->buffers.n);
+    mask = simplify_mask(mask, &never);
+    if (never)
+        mask = k_const(k, (KType){DT_BOOL, 1}, 0);              /* the zeros are still wanted */
+    KInst *n = add_void(k, K_COPY_ASYNC);
+    n->buffer = buffer;
+    n->index = from;
+    n->bound = to;
+    n->i = shared;
+    set_args(k, n, &mask, mask != NULL);
+    k->buffers.data[buffer].read = true;
+    return n;
+}
+
+void k_copy_commit(Kernel *k) { add_void(k, K_COPY_COMMIT); }
+void k_copy_wait(Kernel *k, uint32_t groups) { add_void(k, K_COPY_WAIT)->i = groups; }
+void k_wait(Kernel *k) { add_void(k, K_WAIT); }
+void k_launch_next(Kernel *k) { add_void(k, K_LAUNCH_NEXT); }
+
+static bool block_waits(const KBlock *b)
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->data[i]->kind == K_WAIT || block_waits(&b->data[i]->body) || block_waits(&b->data[i]->other))
+            return true;
+    return false;
+}
+
+bool kernel_places_wait(const Kernel *k) { return block_waits(&k->body); }
+
 /* ---- analysis --------------------------------------------------------------------------------------------------------- */
 
 /* The stride over the lanes where no linear form shows it: the index at every lane, compared. */

@@ -41,6 +41,12 @@ typedef enum {
     K_BARRIER,      /* all threads of the block; must be uniform */
     K_ATOMIC_ADD,   /* buffer[index] += args[0], relaxed, device scope; result: old value (i32, f32) */
     K_FENCE,        /* device-wide memory fence (before a counter is raised, after it was read) */
+    K_COPY_ASYNC,   /* starts copying 16 bytes, not converted: shared array `i` (i32) from element `bound` on = buffer[index] (2-byte
+                     * elements), both 16-byte aligned; args[0]: scalar mask or absent; masked off: zeros */
+    K_COPY_COMMIT,  /* what the thread has begun to copy since the last one is a group */
+    K_COPY_WAIT,    /* until all but the last `i` of its groups have arrived: the thread may read what it copied itself */
+    K_WAIT,         /* until the kernels before this one have ended: see Kernel.waits */
+    K_LAUNCH_NEXT,  /* the kernel after this one may be launched when every block has come here, or has ended */
 } KKind;
 
 typedef struct KInst KInst;
@@ -56,7 +62,7 @@ struct KInst {
     Dim index, bound;               /* see kinds */
     Dim var;                        /* LOOP, BIND */
     double f; int64_t i;
-    bool stream;                    /* LOAD, LOAD_RAW, STORE: touched once: do not keep in caches */
+    bool stream;                    /* LOAD, LOAD_RAW, COPY_ASYNC, STORE: touched once: do not keep in caches */
     int unroll;                     /* LOOP: 0 the emitter decides, 1 never, n: by n, -1 fully */
     KInst **args; uint32_t n_args;
     KInst *of;                      /* CARRY, RESULT */
@@ -64,7 +70,8 @@ struct KInst {
     KInst **yield, **yield_other; uint32_t n_yield;    /* values carried on, or results of the branches */
 };
 
-typedef struct { Str name; DType dtype; Dim count; bool written, read; uint32_t align; } KBuffer;   /* align: bytes, of the pointer */
+/* align: bytes, of the pointer; frozen: a weight, which no kernel of any plan writes */
+typedef struct { Str name; DType dtype; Dim count; bool written, read, frozen; uint32_t align; } KBuffer;
 typedef struct { Str name; DType dtype; uint32_t count; } KShared;                                  /* 16-byte aligned */
 
 /* A matrix product on the tensor cores, made from a template around the kernel's body (emit/cuda_gemm.c). The body is what one warp
@@ -111,7 +118,10 @@ typedef struct Kernel {
     Dim block[3];                   /* symbols: block numbers, 0 <= block[d] < grid[d] */
     uint32_t threads;               /* a block; 1 on the host */
     Dim thread;                     /* symbol 0 <= thread < threads (constant 0 on the host) */
-    bool waits;                     /* starts by waiting for the kernels before it: may be launched while they still run (sm_90) */
+    /* May be launched while the kernels before it still run (sm_90): it waits for them to end, at its K_WAITs or, where it has none,
+     * at its start. Before that it reads frozen buffers only and writes nothing; and no block ends without having waited, so that
+     * whoever waits for this kernel knows of all earlier ones that they have ended, too. */
+    bool waits;
     bool approximate;               /* f16 and bf16 classes: f32 stands in for them between ops, its exp and division may err by a few ulp */
     int min_blocks;                 /* __launch_bounds__ second argument; 0: none */
     bool index64;                   /* some index may pass 2^31 - 1: emitters use 64-bit index arithmetic */
@@ -159,6 +169,12 @@ void   k_if_end(Kernel *k, KInst *branch, KInst *const *values, uint32_t n);    
 KInst *k_result(Kernel *k, KInst *of, uint32_t i);
 void   k_barrier(Kernel *k);
 void   k_fence(Kernel *k);
+KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask);
+void   k_copy_commit(Kernel *k);
+void   k_copy_wait(Kernel *k, uint32_t groups);
+void   k_wait(Kernel *k);
+void   k_launch_next(Kernel *k);
+bool   kernel_places_wait(const Kernel *k);                      /* there is a K_WAIT: the kernel does not wait at its start */
 KInst *k_atomic_add(Kernel *k, uint32_t buffer, Dim index, KInst *value);
 
 /* ---- analysis shared by the emitters --------------------------------------------------------------------------------- */

@@ -148,6 +148,18 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
     case K_RESULT:       strbuf_printf(b, "result %lld of %%%u", (long long)n->i, n->of->id); return;
     case K_BARRIER:      strbuf_add(b, "barrier"); return;
     case K_FENCE:        strbuf_add(b, "fence"); return;
+    case K_COPY_ASYNC:
+        strbuf_printf(b, "copy_async %s[", k->shared.data[n->i].name);
+        dim_print(b, n->bound);
+        print_access(b, k, n, "] =", 1);
+        if (n->n_args)
+            strbuf_printf(b, " mask %%%u", n->args[0]->id);
+        strbuf_add(b, n->stream ? " stream" : "");
+        return;
+    case K_COPY_COMMIT:  strbuf_add(b, "copy_commit"); return;
+    case K_COPY_WAIT:    strbuf_printf(b, "copy_wait %lld", (long long)n->i); return;
+    case K_WAIT:         strbuf_add(b, "wait"); return;
+    case K_LAUNCH_NEXT:  strbuf_add(b, "launch_next"); return;
     }
 }
 

@@ -61,7 +61,8 @@ static bool any_varies(const Verify *v, KInst *const *args, uint32_t n)
 static bool inst_varies(const Verify *v, const KInst *n)
 {
     switch (n->kind) {
-    case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE:
+    case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE: case K_COPY_ASYNC: case K_COPY_COMMIT:
+    case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
         return false;
     case K_ATOMIC_ADD: case K_SHUFFLE_XOR: case K_MMA:
         return true;
@@ -158,6 +159,19 @@ static void check_raw(Verify *v, const KInst *n)
     check(v, n, dim_divides(v->k->cx->dims, dim_const(v->k->cx->dims, 8), n->index), "a raw load that is not known to be aligned");
 }
 
+static void check_copy(Verify *v, const KInst *n)
+{
+    DimPool *p = v->k->cx->dims;
+    const KBuffer *b = &v->k->buffers.data[n->buffer];
+    const KShared *s = &v->k->shared.data[n->i];
+    check_access(v, n, DT_I32, 1, NULL, n->n_args ? n->args[0] : NULL, b->count);
+    check(v, n, !v->k->host && dtype_bytes(b->dtype) == 2 && b->align >= 16 && s->dtype == DT_I32,
+          "an asynchronous copy is from an aligned buffer of 2-byte elements to a shared array of i32");
+    check(v, n, dim_divides(p, dim_const(p, 8), n->index) && dim_divides(p, dim_const(p, 4), n->bound),
+          "an asynchronous copy that is not known to be aligned");
+    check(v, n, n->bound->hi >= 0 && n->bound->lo < s->count, "the copy goes past the end of the shared array");
+}
+
 static void check_mma(Verify *v, const KInst *n)
 {
     check(v, n, !v->k->host && v->k->threads % 32 == 0 && !v->divergent, "a product of fragments needs whole warps");
@@ -206,6 +220,11 @@ static void check_inst(Verify *v, const KInst *n)
         check(v, n, !v->divergent, "a barrier that not all threads reach");
         check(v, n, !k->gemm, "a barrier in the epilogue of a product: its warps do not meet");
         return;
+    case K_COPY_ASYNC:  check_copy(v, n); return;
+    case K_COPY_WAIT:   check(v, n, n->i >= 0 && n->i < 32, "a wait for a negative number of groups, or for none of very many"); return;
+    case K_WAIT: case K_LAUNCH_NEXT:
+        check(v, n, !k->host && !v->divergent && !k->gemm, "a wait for other kernels, or their launch, where not all threads come");
+        return;
     case K_CARRY: case K_RESULT:
         check(v, n, n->of && (n->kind == K_CARRY ? n->of->kind == K_LOOP && (uint32_t)n->i < n->of->n_args
                                                  : (uint32_t)n->i < n->of->n_yield), "no such carried value or result");
@@ -214,8 +233,33 @@ static void check_inst(Verify *v, const KInst *n)
         check(v, n, n->n_yield == n->n_args && n->i >= 1, "a loop that was not ended");
         return;
     case K_CONST: case K_INDEX: case K_TEST: case K_SPLAT: case K_LANE: case K_BIND: case K_IF: case K_FENCE:
+    case K_COPY_COMMIT:
         return;
     }
+}
+
+static bool waited_after(Verify *v, const KBlock *b, bool waited);
+
+static bool waited_past(Verify *v, const KInst *n, bool waited)
+{
+    bool loads = n->kind == K_LOAD || n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC;
+    check(v, n, waited || !loads || v->k->buffers.data[n->buffer].frozen, "reads what the kernels before it may write, before it waits for them");
+    check(v, n, waited || (n->kind != K_STORE && n->kind != K_ATOMIC_ADD), "writes before it waits for the kernels before it");
+    if (n->kind == K_IF) {
+        bool then = waited_after(v, &n->body, waited);
+        return waited_after(v, &n->other, waited) && then;
+    }
+    if (n->kind == K_LOOP)
+        waited_after(v, &n->body, waited);
+    return waited || n->kind == K_WAIT;
+}
+
+/* Kernel.waits says what these rules are for. */
+static bool waited_after(Verify *v, const KBlock *b, bool waited)
+{
+    for (uint32_t i = 0; i < b->n && v->ok; i++)
+        waited = waited_past(v, b->data[i], waited);
+    return waited;
 }
 
 static void verify_block(Verify *v, const KBlock *b);
@@ -346,6 +390,10 @@ bool kernel_verify(const Kernel *k, Diags *d)
     }
     if (v.ok)
         verify_block(&v, &k->body);
+    if (v.ok && kernel_places_wait(k)) {
+        bool waited = waited_after(&v, &k->body, false);
+        check(&v, NULL, waited, "may end without having waited for the kernels before it");
+    }
     arena_free(a);
     return v.ok;
 }

@@ -2,6 +2,7 @@
  * seen through the movement ops between them and memory. */
 #include "codegen/emit/emit.h"
 #include "codegen/group.h"
+#include "codegen/kind.h"
 
 /* One right operand for all batches: the batches are just more rows. */
 static bool rows_collapse(const Node *n)
@@ -111,10 +112,12 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
         return "it is a product of pieces";
     if (m->target != TARGET_CUDA || (t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
         return "no tensor cores for these operands";
-    if (!dim_is_const(rows) || rows->value < 1 || rows->value > 16)
-        return "more rows than 16";
+    if (!dim_is_const(rows) || rows->value < 1 || rows->value > 64)
+        return "more rows than 64";
     if (!dim_is_const(depth) || depth->value < 8 || depth->value % 8 || nn->lo < 1)
         return "sums that are not made of 16-byte pieces";
+    if (rows->value > 16 && dim_typical(nn) * depth->value < (int64_t)1 << 20)
+        return "more rows than 16, and too few weights for those to be all that counts";
     return in_pieces(cx, n, 0) && in_pieces(cx, n, 1) ? NULL : "an operand is not contiguous along the sums, or its rows are not aligned";
 }
 

@@ -273,6 +273,7 @@ static uint32_t argument(Builder *b, Arguments *args, uint32_t plan_buffer, uint
         const PlanBuffer *f = &b->plan->buffers.data[plan_buffer];
         Dim count = dim_floordiv(b->p, f->bytes, dim_const(b->p, dtype_bytes(f->dtype)));
         uint32_t slot = kernel_buffer(args->k, f->name, f->dtype, count, f->kind == BUF_WORKSPACE ? 256 : 16);
+        args->k->buffers.data[slot].frozen = f->kind == BUF_WEIGHT;
         vec_push(b->cx->arena, &args->plan_buffers, plan_buffer);
         vec_push(b->cx->arena, &args->access, (uint8_t)0);
         have = slot + 1;
@@ -350,6 +351,15 @@ static PlanTensorMap *step_maps(Builder *b, const Kernel *k, const Arguments *ar
     return maps;
 }
 
+/* Where a member's section says itself when it waits, all sections must. */
+static bool some_wait(Group *const *m, uint32_t n)
+{
+    bool some = false;
+    for (uint32_t i = 0; i < n; i++)
+        some |= kind_find(m[i]->schedule.kind)->waits;
+    return some;
+}
+
 /* One kernel for the members: each has its own range of blocks. */
 static bool build_launch(Builder *b, Group *const *m, uint32_t n)
 {
@@ -380,6 +390,10 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
             if (i)
                 block = k_bind(k, k_index(k, dim_sub(b->p, k->block[0], start), DT_I64, 1), "part", 0,
                                grid[i]->hi == INT64_MAX ? INT64_MAX : grid[i]->hi > 0 ? grid[i]->hi - 1 : 0);
+        }
+        if (some_wait(m, n) && !kind_find(m[i]->schedule.kind)->waits) {
+            k_wait(k);
+            k_launch_next(k);
         }
         if (!build_section(b, &args, m[i], block))
             return false;

@@ -211,6 +211,11 @@ static void print_inst(Cuda *c, const KInst *n)
     case K_RESULT:     bind_value(c, n); return;
     case K_BARRIER:    cu_flush(c); cu_line(c, "__syncthreads();"); return;
     case K_FENCE:      cu_line(c, "__threadfence();"); return;
+    case K_COPY_ASYNC: cu_print_copy_async(c, n); return;
+    case K_COPY_COMMIT: cu_flush(c); cu_line(c, "copy_commit();"); return;
+    case K_COPY_WAIT:  cu_flush(c); cu_line(c, "copy_wait<%lld>();", (long long)n->i); return;
+    case K_WAIT:       cu_flush(c); cu_line(c, "wait_for_predecessors();"); return;
+    case K_LAUNCH_NEXT: cu_flush(c); cu_line(c, "launch_next();"); return;
     case K_ATOMIC_ADD: cu_print_atomic(c, n); return;
     }
 }
@@ -347,7 +352,7 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     if (k->gemm) {
         cu_print_gemm(&c);
     } else {
-        if (k->waits)
+        if (k->waits && !kernel_places_wait(k))
             cu_line(&c, "after_predecessors();");
         print_positions(&c);
         cu_print_block(&c, &k->body);

@@ -55,6 +55,28 @@ static const Helper fixed[] = {
      DEVICE "void after_predecessors()\n{\n#if __CUDA_ARCH__ >= 900\n"
      "    asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
      "    asm volatile(\"griddepcontrol.launch_dependents;\" ::: \"memory\");\n#endif\n}\n"},
+    {"wait_for_predecessors",
+     "/* The kernel may have been launched while those before it still run: their results are there from here on. */\n"
+     DEVICE "void wait_for_predecessors()\n{\n#if __CUDA_ARCH__ >= 900\n"
+     "    asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n#endif\n}\n"},
+    {"launch_next",
+     "/* Once every block has come here, the next kernel may be launched; it waits for the end of this one itself. */\n"
+     DEVICE "void launch_next()\n{\n#if __CUDA_ARCH__ >= 900\n"
+     "    asm volatile(\"griddepcontrol.launch_dependents;\" ::: \"memory\");\n#endif\n}\n"},
+    {"copy_async",
+     "/* Sixteen bytes to shared memory, on their way while the thread goes on; zeros where not `wanted`. */\n"
+     DEVICE "void copy_async(int *to, const void *from, bool wanted = true)\n{\n"
+     "    asm volatile(\"cp.async.ca.shared.global [%0], [%1], 16, %2;\"\n"
+     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
+    {"copy_async_stream",
+     "/* The same, past the first-level cache. */\n"
+     DEVICE "void copy_async_stream(int *to, const void *from, bool wanted = true)\n{\n"
+     "    asm volatile(\"cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\"\n"
+     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
+    {"copy_commit", DEVICE "void copy_commit() { asm volatile(\"cp.async.commit_group;\" ::: \"memory\"); }\n"},
+    {"copy_wait",
+     "/* For all of this thread's groups but the last N. */\n"
+     "template <int N> " DEVICE "void copy_wait() { asm volatile(\"cp.async.wait_group %0;\" :: \"n\"(N) : \"memory\"); }\n"},
     {"sign_of",
      "template <typename T> " DEVICE "T sign_of(T x) { return x != x ? x : (T)((x > (T)0) - (x < (T)0)); }\n"},
     {"max_nan",

@@ -144,6 +144,18 @@ void cu_print_load_raw(Cuda *c, const KInst *n)
     c->depth -= n->n_args;
     c->array[n->id] = name;
 }
+
+void cu_print_copy_async(Cuda *c, const KInst *n)
+{
+    Place p = place_of(c, n, 1);
+    const char *from = pointer(c, &p, cu_shared_dim(c, p.access.base)), *tail = n->stream ? "_stream" : "";
+    const char *to = arena_printf(c->arena, "%s + %s", c->shared[n->i], cuda_in(c->arena, cu_dim(c, n->bound), PREC_MUL));
+    if (n->n_args)
+        cu_line(c, "copy_async%s(%s, %s, %s);", tail, to, from, cu_scalar(c, n->args[0]).text);
+    else
+        cu_line(c, "copy_async%s(%s, %s);", tail, to, from);
+}
+
 void cu_print_store(Cuda *c, const KInst *n)
 {
     const KInst *v = cu_stored(n), *mask = n->n_args > 1 ? n->args[1] : NULL;

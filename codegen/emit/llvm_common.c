@@ -476,6 +476,10 @@ static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
     case K_RESULT:       return ((LLVMValueRef *)L->value[n->of->id])[n->i];
     case K_BARRIER:      L->target->barrier(L); return NULL;
     case K_FENCE:        L->target->fence(L); return NULL;
+    case K_COPY_ASYNC:   ll_copy_async(L, n); return NULL;
+    case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+        L->target->order(L, n);
+        return NULL;
     case K_ATOMIC_ADD:   return ll_atomic(L, n);
     }
     return NULL;

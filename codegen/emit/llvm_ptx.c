@@ -165,6 +165,37 @@ static LLVMValueRef ptx_mma(Llvm *L, DType t, LLVMValueRef acc, LLVMValueRef w0,
 static void ptx_barrier(Llvm *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
 static void ptx_fence(Llvm *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
 
+/* Inline assembly that stays where it is among accesses to memory. */
+static void statement(Llvm *L, const char *text, LLVMValueRef *args, uint32_t n, const char *constraints)
+{
+    LLVMTypeRef types[4];
+    const char *effects = arena_printf(L->arena, "%s%s~{memory}", constraints, n ? "," : "");
+    for (uint32_t i = 0; i < n; i++)
+        types[i] = LLVMTypeOf(args[i]);
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(L->c), types, n, false);
+    LLVMValueRef code = LLVMGetInlineAsm(type, text, strlen(text), effects, strlen(effects), true, false, LLVMInlineAsmDialectATT, false);
+    LLVMBuildCall2(L->b, type, code, args, n, "");
+}
+
+static void ptx_copy_async(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream)
+{
+    LLVMTypeRef i32 = ll_int(L, 32);
+    LLVMValueRef all = LLVMConstInt(i32, 16, false), none = LLVMConstInt(i32, 0, false);
+    LLVMValueRef args[3] = {LLVMBuildPtrToInt(L->b, to, i32, ""), from, mask ? LLVMBuildSelect(L->b, mask, all, none, "") : NULL};
+    const char *space = stream ? "cg.shared.global.L2::128B" : "ca.shared.global";
+    statement(L, arena_printf(L->arena, "cp.async.%s [$0], [$1], 16%s;", space, mask ? ", $2" : ""), args, mask ? 3 : 2, mask ? "r,l,r" : "r,l");
+}
+
+static void ptx_order(Llvm *L, const KInst *n)
+{
+    if (n->kind == K_COPY_COMMIT)
+        statement(L, "cp.async.commit_group;", NULL, 0, "");
+    else if (n->kind == K_COPY_WAIT)
+        statement(L, arena_printf(L->arena, "cp.async.wait_group %lld;", (long long)n->i), NULL, 0, "");
+    else if (((Ptx *)L->target_data)->early)
+        statement(L, n->kind == K_WAIT ? "griddepcontrol.wait;" : "griddepcontrol.launch_dependents;", NULL, 0, "");
+}
+
 static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes)
 {
     (void)stream;
@@ -178,7 +209,8 @@ static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool str
 
 static const LlvmTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
-    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence, .annotate = ptx_annotate,
+    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence,
+    .copy_async = ptx_copy_async, .order = ptx_order, .annotate = ptx_annotate,
     .max_access = 16,
 };
 
@@ -273,14 +305,7 @@ static void bind_arguments(Llvm *L)
 }
 
 /* Programmatic dependent launch: see the helper of the same name in the CUDA C. */
-static void after_predecessors(Llvm *L)
-{
-    static const char text[] = "griddepcontrol.wait; griddepcontrol.launch_dependents;", effects[] = "~{memory}";
-    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(L->c), NULL, 0, false);
-    LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, effects, sizeof effects - 1, true, false,
-                                         LLVMInlineAsmDialectATT, false);
-    LLVMBuildCall2(L->b, type, code, NULL, 0, "");
-}
+static void after_predecessors(Llvm *L) { statement(L, "griddepcontrol.wait; griddepcontrol.launch_dependents;", NULL, 0, ""); }
 
 static void lower_kernel(Llvm *L, const Kernel *k)
 {
@@ -295,7 +320,7 @@ static void lower_kernel(Llvm *L, const Kernel *k)
     declare_shared(L);
     LLVMPositionBuilderAtEnd(L->b, ll_block(L, "entry"));
     bind_arguments(L);
-    if (k->waits && ((Ptx *)L->target_data)->early)
+    if (k->waits && !kernel_places_wait(k) && ((Ptx *)L->target_data)->early)
         after_predecessors(L);
     ll_body(L);
     LLVMBuildRetVoid(L->b);

@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 /* ---- one block ------------------------------------------------------------------------------------------------------------ */
-typedef struct { uint32_t epoch, writer; } Mark;
+enum { MANY = UINT32_MAX };
+typedef struct { uint32_t epoch, writer, read_epoch, reader; } Mark;      /* reader MANY: several */
+typedef struct { const KInst *n; uint32_t thread; int64_t to; double words[4]; uint32_t group; } Copy;    /* group 0: not committed */
 typedef struct Sim {
     const Kernel *k;
     Arena *a;
@@ -20,6 +22,9 @@ typedef struct Sim {
     double *values;                   /* [id][thread][16]; integers and bits are exact below 2^53 */
     double **carry;                   /* by id of a loop or if: [value][thread][16] */
     double **shared; Mark **marks;
+    Vec(Copy) copies;                 /* under way */
+    uint32_t *commits;                /* groups a thread has committed */
+    bool *waited, places_wait;        /* by thread: past a K_WAIT */
     bool *active;
     Map *syms;                        /* symbol -> int64 a thread */
     bool ok;
@@ -80,6 +85,15 @@ static int64_t value_of(Sim *s, Dim d, uint32_t t)
 }
 
 /* ---- memory --------------------------------------------------------------------------------------------------------------- */
+/* Until it has waited for its predecessors, a kernel sees weights only. */
+static bool too_early(Sim *s, const KInst *n, uint32_t t)
+{
+    if (!s->places_wait || s->waited[t] || s->k->buffers.data[n->buffer].frozen)
+        return false;
+    fail(s, n, "touches memory before it has waited for the kernels before it");
+    return true;
+}
+
 static bool masked_off(Sim *s, const KInst *n, uint32_t at, uint32_t t, uint32_t lane)
 {
     if (n->n_args <= at)
@@ -91,6 +105,8 @@ static bool masked_off(Sim *s, const KInst *n, uint32_t at, uint32_t t, uint32_t
 static void load(Sim *s, const KInst *n, uint32_t t)
 {
     DType type = s->k->buffers.data[n->buffer].dtype;
+    if (too_early(s, n, t))
+        return;
     for (uint32_t l = 0; l < n->type.lanes; l++) {
         cell(s, n, t)[l] = dtype_is_float(type) ? n->f : (double)n->i;
         if (masked_off(s, n, 0, t, l))
@@ -105,7 +121,7 @@ static void load(Sim *s, const KInst *n, uint32_t t)
     }
 }
 
-static void load_raw(Sim *s, const KInst *n, uint32_t t)
+static void load_raw(Sim *s, const KInst *n, uint32_t t, double *out)
 {
     int32_t words[4] = {0};
     int64_t i = value_of(s, n->index, t);
@@ -114,15 +130,19 @@ static void load_raw(Sim *s, const KInst *n, uint32_t t)
             fail(s, n, "raw load out of bounds or not aligned");
             return;
         }
+        if (too_early(s, n, t))
+            return;
         memcpy(words, (char *)s->buffers[n->buffer] + 2 * i, sizeof words);
     }
     for (uint32_t l = 0; l < 4; l++)
-        cell(s, n, t)[l] = words[l];
+        out[l] = words[l];
 }
 
 static void store(Sim *s, const KInst *n, uint32_t t)
 {
     DType type = s->k->buffers.data[n->buffer].dtype;
+    if (too_early(s, n, t))
+        return;
     for (uint32_t l = 0; l < n->args[0]->type.lanes; l++) {
         if (masked_off(s, n, 1, t, l))
             continue;
@@ -133,6 +153,21 @@ static void store(Sim *s, const KInst *n, uint32_t t)
             return;
         }
         dtype_store(type, (char *)s->buffers[n->buffer] + i * dtype_bytes(type), cell(s, n->args[0], t)[l]);
+    }
+}
+
+/* Two threads at one place between two barriers, one of them writing. */
+static void mark_shared(Sim *s, const KInst *n, uint32_t array, int64_t i, uint32_t t, bool writes)
+{
+    Mark *m = &s->marks[array][i];
+    if ((m->epoch == s->epoch && m->writer != t) || (writes && m->read_epoch == s->epoch && m->reader != t))
+        fail(s, n, "a race in shared memory");
+    if (writes) {
+        m->epoch = s->epoch;
+        m->writer = t;
+    } else {
+        m->reader = m->read_epoch == s->epoch && m->reader != t ? MANY : t;
+        m->read_epoch = s->epoch;
     }
 }
 
@@ -149,16 +184,53 @@ static void shared_access(Sim *s, const KInst *n, uint32_t t)
             fail(s, n, "shared access out of bounds");
             return;
         }
-        Mark *m = &s->marks[n->buffer][i];
-        if (m->epoch == s->epoch && m->writer != t)
-            fail(s, n, "a race in shared memory");
-        if (is_store) {
+        mark_shared(s, n, n->buffer, i, t, is_store);
+        if (is_store)
             s->shared[n->buffer][i] = cell(s, n->args[0], t)[l];
-            *m = (Mark){s->epoch, t};
-        } else {
-            cell(s, n, t)[l] = s->shared[n->buffer][i];
+        else if (isnan(cell(s, n, t)[l] = s->shared[n->buffer][i]) && s->k->shared.data[n->buffer].dtype == DT_I32)
+            fail(s, n, "reads what nobody wrote, or what a copy has not brought yet");
+    }
+}
+
+/* The copy arrives when it is waited for, and no earlier; from now on what was there before is gone. */
+static void copy_async(Sim *s, const KInst *n, uint32_t t)
+{
+    Copy c = {.n = n, .thread = t, .to = value_of(s, n->bound, t)};
+    if (c.to < 0 || c.to % 4 || c.to + 4 > s->k->shared.data[n->i].count) {
+        fail(s, n, "an asynchronous copy to outside the shared array");
+        return;
+    }
+    load_raw(s, n, t, c.words);
+    for (uint32_t l = 0; l < 4; l++) {
+        mark_shared(s, n, (uint32_t)n->i, c.to + l, t, true);
+        s->shared[n->i][c.to + l] = NAN;
+    }
+    vec_push(s->a, &s->copies, c);
+}
+
+static void copy_commit(Sim *s, uint32_t t)
+{
+    s->commits[t]++;
+    vec_foreach(Copy, c, &s->copies)
+        if (c->thread == t && !c->group)
+            c->group = s->commits[t];
+}
+
+static void copy_wait(Sim *s, const KInst *n, uint32_t t)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->copies.n; i++) {
+        Copy c = s->copies.data[i];
+        if (c.thread != t || !c.group || c.group + (uint32_t)n->i > s->commits[t]) {
+            s->copies.data[kept++] = c;
+            continue;
+        }
+        for (uint32_t l = 0; l < 4; l++) {
+            mark_shared(s, c.n, (uint32_t)c.n->i, c.to + l, t, true);
+            s->shared[c.n->i][c.to + l] = c.words[l];
         }
     }
+    s->copies.n = kept;
 }
 
 /* ---- arithmetic ----------------------------------------------------------------------------------------------------------- */
@@ -315,7 +387,7 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
         return;
     case K_INDEX: case K_TEST: index_or_test(s, n, t); return;
     case K_LOAD:     load(s, n, t); return;
-    case K_LOAD_RAW: load_raw(s, n, t); return;
+    case K_LOAD_RAW: load_raw(s, n, t, v); return;
     case K_STORE:    store(s, n, t); return;
     case K_SHARED_LOAD: case K_SHARED_STORE: shared_access(s, n, t); return;
     case K_OP:       op(s, n, t); return;
@@ -337,7 +409,11 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_BIND:  set_sym(s, n->var, t, (int64_t)a[0]); return;
     case K_CARRY: case K_RESULT: memcpy(v, carried(s, n->of, (uint32_t)n->i, t), lanes * sizeof *v); return;
     case K_ATOMIC_ADD: atomic_add(s, n, t); return;
-    case K_FENCE: case K_BARRIER: case K_LOOP: case K_IF: return;
+    case K_COPY_ASYNC:  copy_async(s, n, t); return;
+    case K_COPY_COMMIT: copy_commit(s, t); return;
+    case K_COPY_WAIT:   copy_wait(s, n, t); return;
+    case K_WAIT:        s->waited[t] = true; return;
+    case K_FENCE: case K_BARRIER: case K_LOOP: case K_IF: case K_LAUNCH_NEXT: return;
     }
 }
 
@@ -374,6 +450,9 @@ bool simulate_kernel(const Kernel *k, void *const *buffers, const int64_t *count
         s.values = arena_alloc(s.a, (size_t)(k->n_ids + 1) * k->threads * 16 * sizeof *s.values);
         s.carry = arena_new_array(s.a, double *, k->n_ids + 1);
         s.active = arena_new_array(s.a, bool, k->threads);
+        s.waited = arena_new_array(s.a, bool, k->threads);
+        s.commits = arena_new_array(s.a, uint32_t, k->threads);
+        s.places_wait = kernel_places_wait(k);
         s.shared = arena_new_array(s.a, double *, k->shared.n + 1);
         s.marks = arena_new_array(s.a, Mark *, k->shared.n + 1);
         for (uint32_t i = 0; i < k->shared.n; i++) {
@@ -388,6 +467,8 @@ bool simulate_kernel(const Kernel *k, void *const *buffers, const int64_t *count
             set_sym(&s, k->block[0], t, block);
         }
         run_block(&s, &k->body);
+        if (s.copies.n)
+            fail(&s, s.copies.data[0].n, "ends while a copy is under way");
         ok = s.ok;
         arena_free(s.a);
     }
@@ -407,13 +488,14 @@ static Tensor *tensor_like(Context *cx, const Node *n)
     return t;
 }
 
-static uint32_t give_buffer(Running *r, const char *name, DType t, void *data, int64_t count, bool written)
+static uint32_t give_buffer(Running *r, const char *name, DType t, void *data, int64_t count, bool written, bool frozen)
 {
     uint32_t b = kernel_buffer(r->k, str_intern(r->cx->strs, name), t, dim_const(r->cx->dims, count), 16);
     vec_push(r->cx->arena, &r->buffers, data);
     vec_push(r->cx->arena, &r->counts, count);
     r->k->buffers.data[b].written = written;
     r->k->buffers.data[b].read = !written;
+    r->k->buffers.data[b].frozen = frozen;
     return b;
 }
 
@@ -422,7 +504,7 @@ static uint32_t scratch(void *arg, const char *name, DType t, Dim count, bool ze
     Running *r = arg;
     void *data = arena_alloc(r->cx->arena, (size_t)count->value * dtype_bytes(t));
     memset(data, zeroed ? 0 : 0xff, (size_t)count->value * dtype_bytes(t));
-    return give_buffer(r, name, t, data, count->value, true);
+    return give_buffer(r, name, t, data, count->value, true, false);
 }
 
 static bool run_group(Context *cx, Group *g, const Schedule *sch, const CodegenOptions *o, const SimulateOptions *so, Map *tensors)
@@ -438,13 +520,13 @@ static bool run_group(Context *cx, Group *g, const Schedule *sch, const CodegenO
     for (uint32_t i = 0; i < g->inputs.n; i++) {
         Tensor *t = map_get_ptr(tensors, g->inputs.data[i]);
         pawl_assert(t, "group %u reads %%%u before it is there", g->id, g->inputs.data[i]->id);
-        lower_buffer(kb.l, g->inputs.data[i], give_buffer(&r, "in", t->dtype, t->data, (int64_t)tensor_count(t), false));
+        lower_buffer(kb.l, g->inputs.data[i], give_buffer(&r, "in", t->dtype, t->data, (int64_t)tensor_count(t), false, g->inputs.data[i]->op == OP_PARAM));
     }
     uint32_t *out = arena_new_array(cx->arena, uint32_t, g->outputs.n);
     for (uint32_t i = 0; i < g->outputs.n; i++) {
         Tensor *t = tensor_like(cx, g->outputs.data[i].node);
         map_set_ptr(tensors, g->outputs.data[i].node, t);
-        out[i] = give_buffer(&r, "out", t->dtype, t->data, (int64_t)tensor_count(t), true);
+        out[i] = give_buffer(&r, "out", t->dtype, t->data, (int64_t)tensor_count(t), true, false);
     }
     kb.out_buffer = out;
     if (!kind->build(&kb))

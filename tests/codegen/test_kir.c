@@ -173,6 +173,60 @@ static void rejects_past_the_end(void **state)
     rejected(&f, "past the end");
 }
 
+/* Before its wait a kernel reads weights and writes nothing, and it does not end without one. */
+static void knows_when_to_wait(void **state)
+{
+    (void)state;
+    Fixture f = fixture(false);
+    f.k->buffers.data[f.x].frozen = true;
+    KInst *v = k_load(f.k, f.x, f.k->thread, 1, NULL, 0);
+    k_wait(f.k);
+    k_launch_next(f.k);
+    k_store(f.k, f.y, f.k->thread, v, NULL);
+    assert_true(kernel_verify(f.k, f.cx->diags));
+    assert_true(kernel_places_wait(f.k));
+    context_free(f.cx);
+}
+
+static void rejects_read_before_wait(void **state)
+{
+    (void)state;
+    Fixture f = fixture(false);
+    KInst *v = k_load(f.k, f.x, f.k->thread, 1, NULL, 0);
+    k_wait(f.k);
+    k_store(f.k, f.y, f.k->thread, v, NULL);
+    rejected(&f, "reads what the kernels before it may write");
+}
+
+static void rejects_write_before_wait(void **state)
+{
+    (void)state;
+    Fixture f = fixture(false);
+    k_store(f.k, f.y, f.k->thread, k_const(f.k, (KType){DT_BF16, 1}, 1), NULL);
+    k_wait(f.k);
+    rejected(&f, "writes before it waits");
+}
+
+static void rejects_branch_without_wait(void **state)
+{
+    (void)state;
+    Fixture f = fixture(false);
+    KInst *branch = k_if(f.k, k_test(f.k, f.k->block[0], dim_const(f.p, 5), 1));
+    k_wait(f.k);
+    k_if_end(f.k, branch, NULL, 0);
+    rejected(&f, "without having waited");
+}
+
+static void rejects_unaligned_copy(void **state)
+{
+    (void)state;
+    Fixture f = fixture(false);
+    uint32_t s = kernel_shared(f.k, "ring", DT_I32, 1024);
+    k_copy_async(f.k, s, dim_mul_const(f.p, f.k->thread, 4), f.x, dim_mul_const(f.p, f.k->thread, 8), NULL);
+    k_copy_async(f.k, s, dim_mul_const(f.p, f.k->thread, 4), f.x, dim_mul_const(f.p, f.k->thread, 4), NULL);
+    rejected(&f, "aligned");
+}
+
 static void rejects_too_much_shared(void **state)
 {
     (void)state;
@@ -224,7 +278,9 @@ int main(void)
         cmocka_unit_test(decides_tests), cmocka_unit_test(simplifies), cmocka_unit_test(classifies), cmocka_unit_test(accepts),
         cmocka_unit_test(rejects_divergent_barrier), cmocka_unit_test(rejects_barrier_after_divergent_carry),
         cmocka_unit_test(rejects_invisible_value), cmocka_unit_test(rejects_symbol_out_of_scope), cmocka_unit_test(rejects_past_the_end),
-        cmocka_unit_test(rejects_too_much_shared), cmocka_unit_test(prints), cmocka_unit_test(wants_wide_indices),
+        cmocka_unit_test(rejects_too_much_shared), cmocka_unit_test(knows_when_to_wait),
+        cmocka_unit_test(rejects_read_before_wait), cmocka_unit_test(rejects_write_before_wait),
+        cmocka_unit_test(rejects_branch_without_wait), cmocka_unit_test(rejects_unaligned_copy), cmocka_unit_test(prints), cmocka_unit_test(wants_wide_indices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
