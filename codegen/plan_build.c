@@ -440,6 +440,10 @@ static Group *behind_product(Builder *b, const Group *g)
     rest->launch = rest;
     memset(&rest->inputs, 0, sizeof rest->inputs);
     memset(&rest->nodes, 0, sizeof rest->nodes);
+    memset(&rest->outputs, 0, sizeof rest->outputs);
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        if (g->outputs.data[i].node != g->matmul)                 /* that one is there already */
+            vec_push(b->cx->arena, &rest->outputs, g->outputs.data[i]);
     const Node *product = g->matmul;
     const Index *at;                              /* operands of the product alone have no place where the rest reads them */
     for (uint32_t i = 0; i < g->nodes.n; i++)
@@ -463,7 +467,7 @@ static bool build_call(Builder *b, Group *g)
     KindProblem p = problem_of(b->cx, g, b->o);
     LibraryEpilogue e;
     bool whole = library_epilogue(b->cx, g, &e);
-    if (!whole)
+    if (!whole && !map_get(b->buffer_of, g->matmul->id, 0))
         set_buffer(b, g->matmul, add_buffer(b, BUF_WORKSPACE, value_name(b, g->matmul), &g->matmul->type, 0));
     PlanStep step = {.kind = STEP_MATMUL, .label = str_intern(b->cx->strs, value_name(b, g->outputs.data[0].node)),
                      .bytes_read = g->bytes_read, .bytes_written = g->bytes_written, .flops = g->flops};
