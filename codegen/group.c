@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, CHEAP_OPS = 24, MAX_INDEX = 64 };
+enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, CHEAP_OPS = 24, MAX_INDEX = 64, MAX_STORED = 32 };
 
 typedef struct Build {
     Group *g;
@@ -31,6 +31,7 @@ typedef struct Former {
     const Graph *graph;
     const CodegenOptions *o;
     bool *frozen, *literal, *must;
+    bool *near_product;                   /* made of a product that any epilogue may follow, element by element or by short reductions */
     float *cost;                          /* operations to recompute an element from memory */
     Vec(Visit) *visits;
     Build **home;                         /* group that stores the node; NULL while not materialised */
@@ -87,6 +88,23 @@ static bool has_symbols(const Node *n)
     return false;
 }
 
+enum { LONGEST_PIECE = 128 };
+
+static bool stays_near(const Former *f, const Node *n)
+{
+    OpClass c = op_class(n->op);
+    if (c == CLASS_CONTRACT)
+        return !f->frozen[n->id] && !matmul_not_gemm(f->cx, n, f->o);
+    bool near = false;
+    for (uint32_t k = 0; k < n->n_in; k++)
+        near |= f->near_product[n->in[k]->id];
+    if (c == CLASS_REDUCE && near) {
+        Dim count = reduced_count(f->p, n);
+        return dim_is_const(count) && count->value <= LONGEST_PIECE;
+    }
+    return near && (c == CLASS_POINTWISE || c == CLASS_CAST || n->op == OP_RESHAPE || n->op == OP_EXPAND);
+}
+
 static void find_facts(Former *f, Node **order, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -103,6 +121,7 @@ static void find_facts(Former *f, Node **order, uint32_t n)
         f->literal[x->id] = literal;
         bool leaf = op_class(x->op) == CLASS_CONTRACT || op_class(x->op) == CLASS_REDUCE || op_class(x->op) == CLASS_SCAN;
         f->cost[x->id] = leaf || from_memory(f, x) ? 0 : cost < 1e6f ? cost : 1e6f;
+        f->near_product[x->id] = f->o->fuse && stays_near(f, x);
     }
     for (uint32_t i = 0; i < f->graph->outputs.n; i++) {
         Node *x = f->graph->outputs.data[i].node;
@@ -398,7 +417,7 @@ static void join(Former *f, Build *b, Node *n, const Visit *v)
 /* Distinct values as large as `n` itself that recomputing it would read. */
 static bool cheap_to_recompute(const Former *f, const Node *n)
 {
-    if (op_class(n->op) == CLASS_MOVEMENT || f->literal[n->id])
+    if (op_class(n->op) == CLASS_MOVEMENT || f->literal[n->id] || (f->near_product[n->id] && op_class(n->op) == CLASS_CAST))
         return true;
     if (op_class(n->op) == CLASS_REDUCE || op_class(n->op) == CLASS_CONTRACT || op_class(n->op) == CLASS_SCAN)
         return false;
@@ -465,6 +484,107 @@ static bool store_in_reader(Former *f, Node *n, uint32_t n_visits)
     return true;
 }
 
+/* ---- values near a product that a group reduces in pieces, and others read ------------------------------------------------------ */
+static Dim outer_position(Former *f, const Group *g, Dim *rows)
+{
+    Dim outer = dim_const(f->p, 0);
+    *rows = dim_const(f->p, 1);
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        if (g->outer_mask & 1u << d) {
+            outer = dim_add(f->p, dim_mul(f->p, outer, g->domain.d[d]), g->sym[d]);
+            *rows = dim_mul(f->p, *rows, g->domain.d[d]);
+        }
+    return outer;
+}
+
+/* `at` visits every element of `n` once while the group's reductions walk their rows: *r is their symbol, or NULL where `n` has one
+ * element a row. */
+static bool once_a_row(Former *f, const Group *g, const Node *n, const Index *at, Dim *r)
+{
+    Dim rows, outer = outer_position(f, g, &rows), flat = index_flatten(f->p, &n->type.shape, at);
+    Dim row = reduced_count(f->p, g->reduces.data[0].node), count = shape_count(f->p, &n->type.shape);
+    Dim rest = dim_sub(f->p, flat, dim_mul(f->p, outer, row));
+    *r = NULL;
+    if (flat == outer)
+        return count == rows;
+    *r = rest;
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        if (rest == g->sym[d])
+            return false;
+    return count == dim_mul(f->p, rows, row) && rest->kind == DIM_SYM && dim_is_const(row) && rest->lo == 0 && rest->hi == row->value - 1;
+}
+
+/* The group's own dim along its rows; made where there is none. NULL: its rows are others. */
+static Dim row_symbol(Former *f, Group *g)
+{
+    Dim row = reduced_count(f->p, g->reduces.data[0].node), sym = NULL;
+    uint32_t rank = g->domain.rank;
+    for (uint32_t d = 0; d < rank; d++)
+        if (!(g->outer_mask & 1u << d) && !dim_is(g->domain.d[d], 1)) {
+            if (sym || g->domain.d[d] != row)
+                return NULL;
+            sym = g->sym[d];
+        }
+    if (sym || rank == MAX_RANK)
+        return sym;
+    g->domain.d[rank] = row;
+    g->domain.rank++;
+    return g->sym[rank] = dim_sym_below(f->p, "i", row);
+}
+
+static void merge_reducers(Former *f, Node *n)
+{
+    Visit *v = f->visits[n->id].data;
+    for (uint32_t i = 0; i < f->visits[n->id].n; i++)
+        for (uint32_t j = 0; j < i; j++) {
+            Build *a = build_of(v[j].b), *b = build_of(v[i].b);
+            if (a != b && a->g->reduces.n && b->g->reduces.n && merge(f, a, b))
+                break;
+        }
+    settle_visits(f, n);
+}
+
+/* A reader that reduces pieces of the product stores `n` beside what it reduces, so that the product is made in one place: it is read
+ * by others, or an output. Wider copies of a value are left to their readers. */
+static bool store_in_pieces(Former *f, Node *n)
+{
+    OpClass c = op_class(n->op);
+    if (!f->near_product[n->id] || (!f->must[n->id] && c == CLASS_MOVEMENT) ||
+        (!f->must[n->id] && c == CLASS_CAST && dtype_bytes(n->in[0]->type.dtype) < dtype_bytes(n->type.dtype)))
+        return false;
+    merge_reducers(f, n);
+    if (!f->must[n->id] && f->visits[n->id].n < 2)
+        return false;
+    for (uint32_t i = 0; i < f->visits[n->id].n; i++) {
+        Visit v = f->visits[n->id].data[i];
+        Group *g = v.b->g;
+        Dim r = NULL;
+        uint32_t k = 0;
+        while (g->reduces.n && k < v.n_at && !once_a_row(f, g, n, &v.at[k], &r))
+            k++;
+        if (!g->reduces.n || g->matmul || k == v.n_at || v.n_at == MAX_AT || g->outputs.n >= MAX_STORED || refused(f, v.b, n, &v) || reads_from(f, v.b, n))
+            continue;
+        if (!r && c != CLASS_REDUCE && !f->must[n->id] && cheap_to_recompute(f, n))
+            return false;
+        GroupOutput out = {n, v.at[k]};
+        Dim row = r ? row_symbol(f, g) : NULL;
+        if (r && !row)
+            continue;
+        for (uint32_t d = 0; r && d < node_rank(n); d++)
+            out.at.d[d] = dim_subst(f->p, out.at.d[d], &(DimSubst){r, row}, 1);
+        if (r)
+            v.at[v.n_at++] = out.at;
+        vec_push(f->cx->arena, &g->outputs, out);
+        f->home[n->id] = v.b;
+        for (uint32_t j = 0; j < f->visits[n->id].n; j++)
+            if (j != i)
+                vec_push(f->cx->arena, &f->visits[n->id].data[j].b->g->inputs, n);
+        join(f, v.b, n, &v);
+        return true;
+    }
+    return false;
+}
+
 static void decide(Former *f, Node *n)
 {
     uint32_t readers = settle_visits(f, n);
@@ -472,6 +592,9 @@ static void decide(Former *f, Node *n)
         read_by(f, n);
         return;
     }
+    if ((f->must[n->id] || readers > 1) && store_in_pieces(f, n))
+        return;
+    readers = settle_visits(f, n);
     if (f->must[n->id]) {
         if (store_in_reader(f, n, readers))
             return;
@@ -666,6 +789,7 @@ Groups *groups_form(Context *cx, const Graph *g, const CodegenOptions *o)
     f->frozen = graph_frozen(g, a);
     f->literal = arena_new_array(a, bool, top + 1);
     f->must = arena_new_array(a, bool, top + 1);
+    f->near_product = arena_new_array(a, bool, top + 1);
     f->cost = arena_new_array(a, float, top + 1);
     f->visits = arena_alloc(a, sizeof *f->visits * (top + 1));
     f->home = arena_new_array(a, Build *, top + 1);

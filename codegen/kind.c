@@ -58,6 +58,17 @@ void group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords)
         coords[i] = g->outer_mask & 1u << i ? io.d[o++] : ir.d[r++];
 }
 
+uint64_t group_outputs_along(const Group *g)
+{
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        for (uint32_t d = 0; d < g->domain.rank; d++)
+            for (uint32_t k = 0; k < node_rank(g->outputs.data[i].node); k++)
+                if (!(g->outer_mask & 1u << d) && !dim_is_const(g->sym[d]) && dim_uses(g->outputs.data[i].at.d[k], g->sym[d]))
+                    mask |= (uint64_t)1 << (i < 63 ? i : 63);
+    return mask;
+}
+
 static int64_t symbol_typical(Dim d)
 {
     if (d->hi == INT64_MAX || d->hi > (int64_t)1 << 24)

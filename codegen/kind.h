@@ -51,6 +51,8 @@ Dim   group_outer_count(DimPool *p, const Group *g);
 Dim   group_row_count(DimPool *p, const Group *g);        /* elements of a row of the domain (1 when all dims are outer) */
 /* Coordinates of the domain from a position among outer dims and one within the row. */
 void  group_coords(DimPool *p, const Group *g, Dim outer, Dim row, Dim *coords);
+/* The outputs that have an element for each of the row, as a mask for store_some_at; the others have one a row. */
+uint64_t group_outputs_along(const Group *g);
 bool  reduces_contiguous(const Node *reduce);             /* the operand's last dim is among the reduced ones */
 int64_t dim_typical(Dim d);                               /* a representative value for cost: the constant, or a middling one of the range */
 uint32_t group_widest_bytes(const Group *g);              /* largest element among full-size operands: decides vector width */

@@ -26,7 +26,7 @@ enum { LEAST_PIECE = 16, MOST_PIECE = 128, LEAST_ROWS = 64 };
 typedef enum { APART, WITHIN, BEYOND } Relation;
 typedef struct { Node *product; Relation relation; int64_t row; } Stand;      /* row: columns of the pieces that it sums over itself; 0: none */
 
-typedef struct { PassContext *cx; Graph *g; DimPool *p; Stand *stand; uint32_t n_stand; bool *frozen; Str origin; } Tiler;
+typedef struct { PassContext *cx; Graph *g; DimPool *p; Stand *stand; uint32_t n_stand; bool *frozen, *offered; Str origin; } Tiler;
 
 static Dim count(const Tiler *t, const Node *n) { return shape_count(t->p, &n->type.shape); }
 
@@ -235,15 +235,22 @@ static Node *rewritten(Tiler *t, Node *n)
 }
 
 /* ---- the pass --------------------------------------------------------------------------------------------------------------------- */
+static const char ID[] = "tile_reductions@";
+
 static Str choice_id(const Tiler *t, const Node *product)
 {
     StrBuf b = strbuf_new(t->cx->scratch);
-    strbuf_add(&b, "tile_reductions@");
+    strbuf_add(&b, ID);
     for (uint32_t i = 0; i < node_rank(product); i++) {
         strbuf_add(&b, i ? "x" : "");
         dim_print(&b, product->type.shape.d[i]);
     }
     return str_intern(t->g->cx->strs, b.text);
+}
+
+static bool is_own(const Node *n)
+{
+    return n->op == OP_CHOICE && !strncmp(node_attr(n, ATTR_ID)->s, ID, sizeof ID - 1);
 }
 
 static void offer(Tiler *t, Node *n)
@@ -272,10 +279,14 @@ bool pass_tile_reductions(PassContext *cx)
     t.stand = arena_new_array(cx->scratch, Stand, t.n_stand + 1);
     t.frozen = graph_frozen(cx->graph, cx->scratch);
     t.origin = str_intern(cx->cx->strs, "rule:tile_reductions");
-    for (uint32_t i = 0; i < n; i++)
+    t.offered = arena_new_array(cx->scratch, bool, t.n_stand + 1);
+    for (uint32_t i = 0; i < n; i++) {
         t.stand[order[i]->id] = stand_of(&t, order[i]);
+        if (is_own(order[i]))
+            t.offered[order[i]->in[0]->id] = true;
+    }
     for (uint32_t i = 0; i < n; i++)
-        if (op_class(order[i]->op) == CLASS_REDUCE)
+        if (op_class(order[i]->op) == CLASS_REDUCE && !t.offered[order[i]->id])
             offer(&t, order[i]);
     return cx->report->firings.n > fired;
 }

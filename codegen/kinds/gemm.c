@@ -354,7 +354,6 @@ static void reduce_rows(Finish *e, const Spot *s)
 static void finish(Finish *e, const Spot *s)
 {
     Dim coords[MAX_RANK];
-    KInst *mask = s->mask;
     uint32_t lanes = e->lanes;
     for (uint32_t i = 0; i < e->g->parts; i++) {
         Dim place = dim_add_const(e->p, s->place, i * PIECE_ROWS * (e->g->width + 8));
@@ -364,12 +363,22 @@ static void finish(Finish *e, const Spot *s)
     if (e->x->reads.row)
         reduce_rows(e, s);
     coords_at(e, s, coords);
-    if (e->x->reads.row && dim_is(group_row_count(e->p, e->b->problem.g), 1)) {      /* one value a row: its first thread stores it */
-        Dim in_row = dim_mod(e->p, e->g->lane, dim_const(e->p, e->x->reads.row / lanes));
-        mask = mask_and(e->k, mask, k_test(e->k, in_row, dim_const(e->p, 1), 1));
-        lanes = 1;
+    const Group *group = e->b->problem.g;
+    if (!e->x->reads.row) {
+        store_outputs_at(e->b, coords, lanes, s->mask);
+        return;
     }
-    store_outputs_at(e->b, coords, lanes, mask);
+    uint64_t along = group_outputs_along(group), all = group->outputs.n < 64 ? ((uint64_t)1 << group->outputs.n) - 1 : ~(uint64_t)0;
+    if (all & along)
+        store_some_at(e->b, all & along, coords, lanes, s->mask);
+    if (all & ~along) {                                    /* one value a row: its first thread stores it */
+        Dim in_row = dim_mod(e->p, e->g->lane, dim_const(e->p, e->x->reads.row / lanes));
+        Dim outer[MAX_RANK];
+        memcpy(outer, coords, sizeof outer);
+        for (uint32_t d = 0; d < group->domain.rank; d++)
+            outer[d] = group->outer_mask & 1u << d ? coords[d] : dim_const(e->p, 0);
+        store_some_at(e->b, all & ~along, outer, 1, mask_and(e->k, s->mask, k_test(e->k, in_row, dim_const(e->p, 1), 1)));
+    }
 }
 
 static void epilogue(KindBuild *b, const KGemm *g, const Problem *x)

@@ -13,6 +13,11 @@ static bool accepts(const KindProblem *p, const char **why_not)
             *why_not = "a scan needs a kind of its own";
             return false;
         }
+    uint64_t along = group_outputs_along(p->g), all = ((uint64_t)1 << (p->g->outputs.n < 63 ? p->g->outputs.n : 63)) - 1;
+    if (p->g->reduces.n && along && (along & all) != all) {
+        *why_not = "some outputs have an element for each of the row, others one a row";
+        return false;
+    }
     return true;
 }
 

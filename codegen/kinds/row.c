@@ -366,11 +366,14 @@ static void store_row(Row *r, uint64_t which)
 {
     Kernel *k = r->b->k;
     Dim length = group_row_count(r->p, r->g);
-    if (dim_is(length, 1)) {                               /* one value a row: its first thread stores it */
+    uint64_t along = group_outputs_along(r->g);
+    if (which & ~along) {                                  /* one value a row: its first thread stores it */
         KInst *mask = mask_and(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
-        store_some_at(r->b, which, r->coords, 1, mask);
-        return;
+        store_some_at(r->b, which & ~along, r->coords, 1, mask);
     }
+    which &= along;
+    if (!which)
+        return;
     if (!r->loop) {
         int64_t items = items_of(r, length);
         for (int64_t i = 0; i < items; i++)
@@ -442,7 +445,7 @@ static bool build(KindBuild *b)
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: rows do not fit into shared memory");
     if (schedule_get(b->s, "early", 0) && !r.loop)
         load_early(&r);
-    uint64_t last = r.loop ? ~(uint64_t)0 : reduced_outputs(&r), all = r.g->outputs.n < 64 ? ((uint64_t)1 << r.g->outputs.n) - 1 : ~(uint64_t)0;
+    uint64_t all = r.g->outputs.n < 64 ? ((uint64_t)1 << r.g->outputs.n) - 1 : ~(uint64_t)0, last = r.loop ? all : reduced_outputs(&r);
     group_coords(p, r.g, r.outer, dim_const(p, 0), r.coords);
     if (all & ~last)
         store_row(&r, all & ~last);                        /* while the reductions wait for each other */

@@ -86,17 +86,19 @@ static bool execute(Context *cx, Plan *p, const Graph *g, const int64_t *symbol,
 }
 
 /* A copy as the passes leave it, with any of the alternatives. */
-static Graph *rewritten(Context *cx, const Graph *g, uint64_t picks)
+static Graph *rewritten(Context *cx, const Graph *g, uint64_t picks, uint32_t piece)
 {
     Graph *copy = graph_specialise(g, NULL, 0);
-    PassOptions po = {.verify = true};
+    PassOptions po = {.verify = true, .piece = piece};
+    if (piece)
+        po.numerics = (Numerics){NUM_FP32, NUM_FP32, NUM_FP32, 0};
     if (!copy || !pipeline_run(copy, &po, NULL))
         return NULL;
     uint32_t n;
     ChoiceInfo *list = choices_list(copy, cx->scratch, &n);
     ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
     for (uint32_t i = 0; i < n; i++)
-        pick[i] = (ChoicePick){list[i].id, (uint32_t)(hash_mix(picks, i) >> 32) % list[i].n_alternatives};
+        pick[i] = (ChoicePick){list[i].id, piece ? list[i].n_alternatives - 1 : (uint32_t)(hash_mix(picks, i) >> 32) % list[i].n_alternatives};
     return choices_resolve(copy, pick, n);
 }
 
@@ -166,7 +168,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (o->schedule || o->kind)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
     double start = cpu_seconds();
-    if (o->passes && !(compiled = rewritten(cx, g, o->picks)))
+    if (o->passes && !(compiled = rewritten(cx, g, o->picks, o->piece)))
         return false;
     *plan = codegen_plan(cx, compiled, NULL, &co);
     if (o->seconds)

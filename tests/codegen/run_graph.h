@@ -9,6 +9,7 @@ typedef struct {
     const char *kind;                     /* groups that this kind can run take its schedule of rank `schedule`; compiled by NVRTC */
     uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */
     bool passes; uint64_t picks;          /* through the pipeline first; choices take alternatives drawn with this */
+    uint32_t piece;                       /* with passes: reductions behind products take so many columns at a time, wherever that is offered */
     const int64_t *symbol; uint32_t n_symbol;   /* compiled with its symbol, run at these values, held against the graph specialised */
     double *seconds;                      /* where not NULL: the longest that a compilation took, of processor time */
 } RunOptions;

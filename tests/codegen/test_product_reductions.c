@@ -1,0 +1,95 @@
+/* Reductions behind products, whole rows in pieces (passes/tile_reductions.c): the groups that come out, and what they compute, as
+ * kernels of kind gemm and as kernels behind a product, on the simulator against the evaluator. */
+#include "codegen/emit/emit.h"
+#include "tests/codegen/run_graph.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define LINEAR_BESIDE(more) \
+    "graph g { input %x : bf16[71, 64]\nparam %w : bf16[256, 64]\nparam %b : bf16[256]\n" more "%h = linear(%x, %w, %b)\n"
+#define LINEAR LINEAR_BESIDE("")
+
+static const struct { const char *text; uint32_t groups, outputs; } cases[] = {      /* outputs: of the group with the product */
+    {LINEAR "%y = sum(cast(%h, dtype=f32), axes=[1])\nreturn %y }", 2, 1},
+    {LINEAR "%y = max(sigmoid(%h), axes=[1], keepdims=1)\nreturn %y }", 2, 1},
+    {LINEAR "%s = sum(cast(%h, dtype=f32), axes=[1])\n%y = min(%h, axes=[1])\nreturn %s, %y }", 3, 2},
+    {LINEAR "%y = sum(cast(%h, dtype=f32))\nreturn %y }", 2, 1},
+    {LINEAR "%y = logsumexp(%h, axes=1)\nreturn %y }", 2, 2},
+    {LINEAR "%y = softmax(gelu(%h), axis=1)\nreturn %y }", 2, 3},
+    {LINEAR "%y = log_softmax(%h, axis=1)\nreturn %y, %h }", 2, 3},
+    {LINEAR_BESIDE("param %g : bf16[256]\n") "%y = rms_norm(%h, %g, eps=1e-6)\nreturn %y }", 2, 2},
+    {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\ninput %r : bf16[71, 256]\n") "%k = add(%h, %r)\n"
+     "%y = layer_norm(%k, %g, %c, eps=1e-5)\nreturn %y, %k }", 2, 3},
+    /* the rows of a group norm are the pieces */
+    {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\n") "%n = group_norm(%h, %g, %c, groups=8, eps=1e-5)\n%y = amin(%n, axes=1)\n"
+     "return %y }", 2, 1},
+    /* the product itself is stored beside what is reduced of it */
+    {"graph g { input %x : bf16[71, 64]\nparam %w : bf16[256, 64]\n%h = matmul(%x, %w, dtype=f32, trans_b=1)\n%y = softmax(%h, axis=1)\n"
+     "return %y }", 2, 3},
+    /* batches, and a mask of -Inf before the softmax */
+    {"graph g { input %q : bf16[2, 67, 64]\ninput %k : bf16[2, 128, 64]\n%s = matmul(%q, %k, dtype=f32, trans_b=1)\n"
+     "%i = iota(shape=[67, 128], axis=0, dtype=i64)\n%j = iota(shape=[67, 128], axis=1, dtype=i64)\n"
+     "%m = where(le(%j, %i), %s, -inf)\n%y = softmax(%m, axis=-1)\nreturn %y }", 2, 3},
+};
+
+static Groups *groups_of(Context *cx, const char *text)
+{
+    Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text));
+    CodegenOptions o = {.fuse = true, .emitter = EMITTER_NVRTC};
+    PassOptions po = {.verify = true, .piece = 64, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}};
+    if (!g || !machine_cuda(cx, "sm_90a", &o.machine) || !pipeline_run(g, &po, NULL))
+        return NULL;
+    uint32_t n;
+    ChoiceInfo *list = choices_list(g, cx->scratch, &n);
+    ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        pick[i] = (ChoicePick){list[i].id, list[i].n_alternatives - 1};
+    return groups_form(cx, choices_resolve(g, pick, n), &o);
+}
+
+static void groups(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Context *cx = context_new();
+        Groups *gs = groups_of(cx, cases[i].text);
+        assert_non_null(gs);
+        const Group *product = NULL;
+        for (uint32_t k = 0; k < gs->n; k++)
+            product = gs->g[k]->matmul ? gs->g[k] : product;
+        if (gs->n != cases[i].groups || !product || !product->reduces.n || product->outputs.n != cases[i].outputs) {
+            for (uint32_t k = 0; k < gs->n; k++)
+                fprintf(stderr, "%s\n(%s)\n\n", gs->g[k]->text, gs->g[k]->why_not ? gs->g[k]->why_not : "");
+            fail_msg("case %zu: %u groups, %u outputs", i, gs->n, product ? product->outputs.n : 0);
+        }
+        context_free(cx);
+    }
+}
+
+static void run_all(const char *kind, uint32_t schedule)
+{
+    RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .kind = kind, .schedule = schedule};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        failed += !run_graph(cases[i].text, &o, 77 + i);
+    assert_int_equal(failed, 0);
+}
+
+static void in_the_epilogue(void **s) { (void)s; run_all("gemm", 0); }
+static void other_schedules(void **s) { (void)s; run_all("gemm", 5); }
+
+int main(void)
+{
+    const char *why;
+    if (!nvrtc_available(&why)) {
+        printf("SKIP: %s\n", why);
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
