@@ -229,7 +229,10 @@ static void engines_agree_on_random_graphs(void **state)
 }
 
 static const char *const tasks[] = {"tasks/qwen3/rmsnorm_residual.yaml", "tasks/qwen3/swiglu.yaml", "tasks/qwen3/mlp.yaml",
-                                    "tasks/qwen3/sdpa_prelude.yaml"};
+                                    "tasks/qwen3/sdpa_prelude.yaml",
+                                    "tasks/kernelbench/level2/029_matmul_mish_mish.yaml",
+                                    "tasks/kernelbench/level2/033_gemm_scale_batchnorm.yaml",
+                                    "tasks/kernelbench/level2/051_gemm_subtract_mean_logsumexp_gelu_add.yaml"};
 
 static void engines_agree_on_tasks(void **state)
 {

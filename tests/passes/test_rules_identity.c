@@ -40,6 +40,8 @@ static void rules_are_identities(void **state)
     uint32_t found = 0, equal = 0, blind = 0;
     assert_true(rules_parse_dir(cx, "patterns", &rules));
     for (uint32_t i = 0; i < rules.n; i++) {
+        if (rules.data[i]->info.exactness == PRECISION)         /* equal to so many digits only: test_rules compares numbers */
+            continue;
         Outcome o = hold(cx, rules.data[i]);
         if (o.refuted)
             fail_msg("%s", o.refuted);
