@@ -23,6 +23,7 @@ typedef struct {
     GemmFormat format;
     Dim m, n, whole, k, batch;           /* n: columns of a part; whole: of the product */
     uint32_t parts, size, products;      /* bytes of an element; tensor-core products a multiplication */
+    bool a_mn, b_mn;                     /* an operand's k does not run along memory */
     MatmulReads reads;
     double rate;                         /* tensor-core operations a second */
 } Problem;
@@ -34,6 +35,14 @@ static GemmFormat format_of(const Node *n)
         return t == DT_BF16 ? GEMM_BF16 : GEMM_F16;
     bool three = node_int(n, ATTR_TERMS, 1) == 3;
     return t == DT_F16 ? (three ? GEMM_3XF16 : GEMM_F16_SCALED) : three ? GEMM_3XTF32 : GEMM_TF32;
+}
+
+static bool across_k(const KindProblem *p, uint32_t which)
+{
+    const Node *n = p->g->matmul;
+    MatrixView v;
+    bool swapped = node_int(n, which ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
+    return matmul_operand_view(p->cx, n, which, &v) && (which ? swapped == v.trans : swapped != v.trans);
 }
 
 static bool describe(const KindProblem *p, Problem *out)
@@ -50,6 +59,7 @@ static bool describe(const KindProblem *p, Problem *out)
     out->n = out->reads.columns;
     out->whole = whole;
     out->products = gemm_terms(out->format);
+    out->a_mn = across_k(p, 0), out->b_mn = across_k(p, 1);
     out->rate = out->size == 2 ? p->m->flops_bf16 : p->m->flops_tf32;
     return true;
 }
@@ -67,7 +77,7 @@ static bool accepts(const KindProblem *p, const char **why_not)
 static KGemm shape_of(const Problem *x, const Schedule *s)
 {
     return (KGemm){
-        .format = x->format, .wgmma = true, .parts = x->parts,
+        .format = x->format, .wgmma = true, .parts = x->parts, .a_mn = x->a_mn, .b_mn = x->b_mn,
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
