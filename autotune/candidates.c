@@ -33,23 +33,29 @@ static int by_cost(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-static bool same_kind(const Schedule *a, const Schedule *b)
+static uint32_t count_kind(const Schedule *list, uint32_t n, const char *kind)
 {
-    return a->kind && b->kind && !strcmp(a->kind, b->kind);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i++)
+        count += list[i].kind && !strcmp(list[i].kind, kind);
+    return count;
 }
 
-static bool kind_present(const Schedule *list, uint32_t n, const Schedule *s)
+/* How many candidates of a kind there may be. Products have two large spaces: a third goes to the library, whose own ranking is good,
+ * the rest to tiles. Where there is no template the library has all, and some beyond. */
+static uint32_t quota_of(const Schedule *space, uint32_t total, const char *kind, uint32_t max)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (same_kind(&list[i], s))
-            return true;
-    return false;
+    if (count_kind(space, total, "library") && count_kind(space, total, "gemm")) {
+        uint32_t library = (max + 2) / 3;
+        return !strcmp(kind, "library") ? library : !strcmp(kind, "gemm") && max > library ? max - library : 1;
+    }
+    return !strcmp(kind, "library") ? max + LIBRARY_EXTRA : max;
 }
 
 Schedule *pick_schedules(Context *cx, const Group *g, const CodegenOptions *o, uint32_t max, Arena *a,
                          uint32_t *n, double *uncertainty)
 {
-    uint32_t total, kept = 0, library = 0;
+    uint32_t total, kept = 0;
     Schedule *space = group_space(cx, g, o, a, &total);
     Schedule *out = arena_new_array(a, Schedule, max + LIBRARY_EXTRA + 1);
     RankedSchedule *ranked = arena_new_array(a, RankedSchedule, total + 1);
@@ -65,11 +71,11 @@ Schedule *pick_schedules(Context *cx, const Group *g, const CodegenOptions *o, u
         qsort(ranked, total, sizeof *ranked, by_cost);     /* the default stays in front */
     for (uint32_t i = 0; i < total; i++) {
         const Schedule *s = &space[ranked[i].rank];
-        bool from_library = s->kind && !strcmp(s->kind, "library");
-        bool wanted = kept < max || (from_library && library < LIBRARY_EXTRA) || !kind_present(out, kept, s);
+        uint32_t same = count_kind(out, kept, s->kind), quota = quota_of(space, total, s->kind, max);
+        bool library = !strcmp(s->kind, "library");
+        bool wanted = !same || (same < quota && (kept < max || (library && same < LIBRARY_EXTRA)));
         if (!wanted || kept >= max + LIBRARY_EXTRA || (i > 0 && ranked[i].cost > HOPELESS * best))
             continue;
-        library += from_library;
         worst = fmax(worst, ranked[i].cost);
         out[kept++] = *s;
     }
@@ -382,11 +388,42 @@ static Dist dist_of(const Graph *g, const Node *n)
     return t == DT_BOOL ? (Dist){DIST_UNIFORM, 0, 1} : (Dist){DIST_CONSTANT, 0, 0};
 }
 
+static bool is_made_of(const Node *x, const Node *base)
+{
+    while (x && x != base && x->n_in > 0 && op_class(x->op) == CLASS_MOVEMENT)
+        x = x->in[0];
+    return x == base;
+}
+
+/* Pieces of a product look as if numbers around 1 had been split (passes/split_matmul.c). Scales of noise would be negative for half of the
+ * lines: the kernel would recompute those from the originals. */
+static bool dist_of_piece(const Group *group, const Node *n, Dist *out)
+{
+    const Node *product = group->matmul;
+    if (!product || product->op != OP_SPLIT_MATMUL)
+        return false;
+    for (uint32_t side = 0; side < 2; side++) {
+        SplitOperand x = split_operand(product, side);
+        bool scaled = x.hi->type.dtype == DT_F16;
+        if (is_made_of(x.inv, n))
+            *out = (Dist){DIST_CONSTANT, scaled ? 0x1p-14 : 1, 0};
+        else if (is_made_of(x.hi, n))
+            *out = (Dist){DIST_NORMAL, 0, scaled ? 0x1p12 : 1};
+        else if (is_made_of(x.lo, n))
+            *out = (Dist){DIST_NORMAL, 0, scaled ? 0x1p11 : 0x1p-12};
+        else
+            continue;
+        return true;
+    }
+    return false;
+}
+
 Dist *group_dists(const Graph *g, const Group *group, Arena *a)
 {
     Dist *d = arena_new_array(a, Dist, group->inputs.n + 1);
     for (uint32_t i = 0; i < group->inputs.n; i++)
-        d[i] = dist_of(g, group->inputs.data[i]);
+        if (!dist_of_piece(group, group->inputs.data[i], &d[i]))
+            d[i] = dist_of(g, group->inputs.data[i]);
     return d;
 }
 

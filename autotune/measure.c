@@ -122,23 +122,46 @@ static double typical(const Tensor *t, int64_t columns)
     return count ? sqrt(sum / count) : 0;
 }
 
-bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
-                  uint64_t *random, Arena *a, const char **why)
-{
-    int64_t count = tensor_count(want);
-    if (count == 0 || !memcmp(got->data, want->data, tensor_bytes(want)))
-        return true;
+enum { RUN_BYTES = 1 << 16 };
 
-    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1, rows = count / columns;
-    double share = max_elements ? (double)max_elements / (double)count : 1;
+RowRun *measure_draw(const Tensor *t, int64_t max_elements, uint64_t *random, Arena *a, uint32_t *n)
+{
+    int64_t count = tensor_count(t), columns = t->rank ? t->dims[t->rank - 1] : 1, rows = count ? count / columns : 0;
+    int64_t row_bytes = columns * dtype_bytes(t->dtype), length = row_bytes < RUN_BYTES ? (RUN_BYTES + row_bytes - 1) / row_bytes : 1;
+    double share = max_elements && max_elements < count ? (double)max_elements / (double)count : 1;
+    Vec(RowRun) runs = {0};
+
+    if (share >= 1)
+        length = rows;
+    for (int64_t row = 0; row < rows; row += length) {
+        bool drawn = row == 0 || row + length >= rows || (double)(stats_random(random) >> 11) * 0x1p-53 < share;
+        if (drawn)
+            vec_push(a, &runs, ((RowRun){row, rows - row < length ? rows - row : length}));
+    }
+    *n = runs.n;
+    return runs.data;
+}
+
+bool measure_rows_near(const Tensor *got, const Tensor *want, const RowRun *runs, uint32_t n, NumClass c, double approx, Arena *a,
+                       const char **why)
+{
+    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1;
     double units = dtype_is_float(want->dtype) ? slack_of(c, approx) : 0;
     double scale = dtype_is_float(want->dtype) ? typical(want, columns) : 0;
 
-    for (int64_t row = 0; row < rows; row++) {
-        bool drawn = share >= 1 || (double)(stats_random(random) >> 11) * 0x1p-53 < share;
-        if ((drawn || row == 0 || row == rows - 1) &&
-            !row_near(got, want, row, columns, scale, units, a, why))
-            return false;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        for (int64_t row = runs[i].first; row < runs[i].first + runs[i].n; row++)
+            if (!row_near(got, want, row, columns, scale, units, a, why))
+                return false;
     return true;
+}
+
+bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
+                  uint64_t *random, Arena *a, const char **why)
+{
+    uint32_t n;
+    if (tensor_count(want) == 0 || !memcmp(got->data, want->data, tensor_bytes(want)))
+        return true;
+    RowRun *runs = measure_draw(want, max_elements, random, a, &n);
+    return measure_rows_near(got, want, runs, n, c, approx, a, why);
 }

@@ -58,6 +58,13 @@ typedef struct Samples { double *x; uint32_t n, cap; } Samples;
 bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const uint32_t *which, uint32_t n, uint32_t blocks,
                     bool check, uint64_t *random, Samples *samples, Arena *a);
 
+/* Rows (of the last dim) to compare of a result, about `max_elements` (0: all), drawn in runs that are worth fetching from a device one by
+ * one; the first and the last row are always among them. Ascending; in `a`. */
+typedef struct { int64_t first, n; } RowRun;
+RowRun *measure_draw(const Tensor *t, int64_t max_elements, uint64_t *random, Arena *a, uint32_t *n);
+/* measure_near of these rows alone. */
+bool measure_rows_near(const Tensor *got, const Tensor *want, const RowRun *runs, uint32_t n, NumClass c, double approx, Arena *a,
+                       const char **why);
 /* Are two results of one computation near enough? Row by row (last dim): 2 units in the last place of the output, or some of the
  * class's units times the row's magnitude (gross errors are found here; the gate judges finely). Integers must be equal. Where they
  * are not bitwise equal, about `max_elements` elements in randomly drawn rows, the first and the last among them, are compared

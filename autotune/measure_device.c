@@ -14,10 +14,12 @@
 
 enum {
     MAX_CALLS = 64,
+    CERTAINLY_LONG = 25,                /* times a short window */
     EVICTED_SETS = 16,
     CAPTURED_SETS = 16,                 /* a graph with library calls is kept for so many tuples of addresses */
     ALIGN = 256,
-    POOL_ELEMENTS = 1000003,
+    POOL_ELEMENTS = 1000008,            /* of every type a multiple of 8 bytes, and of no usual row */
+    POISON_BYTES = 1 << 22,
     CHECKED_ELEMENTS = 1 << 20
 };
 
@@ -107,43 +109,48 @@ static Dist default_dist(DType t)
     return t == DT_BOOL ? (Dist){DIST_UNIFORM, 0, 1} : (Dist){DIST_CONSTANT, 0, 0};
 }
 
-static bool fill_input(MeasureSession *s, void *to, uint32_t input)
+static bool copy_elements(MeasureSession *s, void *to, const void *from, size_t n, uint32_t element)
 {
+    StridedCopy c = {.from = from, .to = to, .element = element, .rank = 1,
+                     .shape = {(int64_t)n}, .from_strides = {1}, .to_strides = {1}};
     DeviceMeasurer *m = s->m;
-    const PlanBuffer *b = input_of(s->shape, input);
-    Dist dist = s->o.dists ? s->o.dists[input] : default_dist(b->dtype);
-    const void *values = random_values(m, b->dtype, dist);
-    size_t bytes = (size_t)size_of(b->bytes), chunk = (size_t)dtype_bytes(b->dtype) * POOL_ELEMENTS;
+    return n == 0 || m->ops->copy(m->v, &c, m->timer_ops->stream(m->timer), s->cx->diags);
+}
 
-    for (size_t at = 0; at < bytes; at += chunk) {
-        size_t n = bytes - at < chunk ? bytes - at : chunk;
-        if (!m->ops->upload(m->v, (char *)to + at, values, n, m->timer_ops->stream(m->timer), s->cx->diags))
+/* What is there in the first `done` bytes is copied behind itself until there are `total`. */
+static bool repeat_bytes(MeasureSession *s, char *at, size_t done, size_t total)
+{
+    for (; done < total; done *= 2) {
+        size_t n = total - done < done ? total - done : done, whole = n / 8 * 8;
+        if (!copy_elements(s, at + done, at, whole / 8, 8) || !copy_elements(s, at + done + whole, at + whole, n - whole, 1))
             return false;
     }
     return true;
 }
 
-static bool copy_bytes(MeasureSession *s, void *to, const void *from, size_t bytes)
+/* `bytes` bytes on the device, of which `values` has the first `n` and the others repeat them. */
+static bool put_bytes(MeasureSession *s, char *to, size_t bytes, const void *values, size_t n)
 {
-    uint32_t element = bytes % 8 == 0 ? 8 : 1;
-    StridedCopy c = {.from = from, .to = to, .element = element, .rank = 1,
-                     .shape = {(int64_t)(bytes / element)}, .from_strides = {1}, .to_strides = {1}};
     DeviceMeasurer *m = s->m;
-    return bytes == 0 || m->ops->copy(m->v, &c, m->timer_ops->stream(m->timer), s->cx->diags);
+    n = bytes < n ? bytes : n;
+    return m->ops->upload(m->v, to, values, n, m->timer_ops->stream(m->timer), s->cx->diags) && repeat_bytes(s, to, n, bytes);
 }
 
-/* The first set is filled, the others are copies of it: what is there is copied behind itself until all is there. */
+static bool fill_input(MeasureSession *s, char *to, uint32_t input)
+{
+    const PlanBuffer *b = input_of(s->shape, input);
+    Dist dist = s->o.dists ? s->o.dists[input] : default_dist(b->dtype);
+    const void *values = random_values(s->m, b->dtype, dist);
+    return put_bytes(s, to, (size_t)size_of(b->bytes), values, (size_t)dtype_bytes(b->dtype) * POOL_ELEMENTS);
+}
+
+/* The first set is filled, the others are copies of it. */
 static bool fill_slab(MeasureSession *s)
 {
-    size_t total = s->stride * s->n_sets;
-
     for (uint32_t i = 0; i < s->shape->n_inputs; i++)
-        if (!fill_input(s, s->slab + s->at[i], i))
+        if (size_of(input_of(s->shape, i)->bytes) > 0 && !fill_input(s, s->slab + s->at[i], i))
             return false;
-    for (size_t done = s->stride; done < total; done *= 2)
-        if (!copy_bytes(s, s->slab + done, s->slab, total - done < done ? total - done : done))
-            return false;
-    return true;
+    return repeat_bytes(s, s->slab, s->stride, s->stride * s->n_sets);
 }
 
 static void **set_pointers(MeasureSession *s, uint32_t set)
@@ -292,15 +299,15 @@ static bool synchronize(MeasureSession *s, Diags *d)
     return s->m->ops->synchronize(s->m->v, s->m->timer_ops->stream(s->m->timer), d);
 }
 
-/* A candidate that is hopeless is not timed: some would take a second a call. Lazy loading is forgiven. */
-static bool hopeless(const MeasureSession *s, double seconds)
+/* A candidate that is hopeless is not timed: some would take a second a call. Lazy loading is forgiven the first call, a hiccup all. */
+static bool hopeless(const MeasureSession *s, double seconds, bool first)
 {
-    return s->usual > 0 && seconds > 20 * s->usual + 0.020;
+    return s->usual > 0 && seconds > (first ? 20 : 4) * s->usual + 0.020;
 }
 
-/* Loads what loads lazily (a captured graph for each set, where there are such), and sees how long a call takes, and how long it takes
- * the host to enqueue it. */
-static bool first_calls(MeasureSession *s, uint32_t item)
+/* Loads what loads lazily (a captured graph for each set, where there are such), and sees how long a call takes (*seconds, with the wait
+ * for it), and how long it takes the host to enqueue it. */
+static bool first_calls(MeasureSession *s, uint32_t item, double *seconds)
 {
     MeasureItem *it = &s->items[item];
     uint32_t calls = captures(it->plan) ? s->n_sets + 1 : 2;
@@ -316,7 +323,7 @@ static bool first_calls(MeasureSession *s, uint32_t item)
             return false;
         }
         whole = clock_seconds() - start;
-        if (item > 0 && s->o.contest && hopeless(s, whole)) {
+        if (item > 0 && s->o.contest && hopeless(s, whole, k == 0)) {
             it->outcome = arena_printf(it->cx->arena, "too slow: %.0f ms where the incumbent takes %.1f ms", 1e3 * whole,
                                        1e3 * s->usual);
             return false;
@@ -325,6 +332,7 @@ static bool first_calls(MeasureSession *s, uint32_t item)
     if (item == 0)
         s->usual = whole;
     s->enqueue = fmax(s->enqueue, fmin(enqueued, 1e-3));
+    *seconds = whole;
     return true;
 }
 
@@ -338,12 +346,12 @@ static bool device_lives(MeasureSession *s, uint32_t item)
                       s->items[item].outcome);
 }
 
-/* Three single windows of each item size its batches. */
+/* Where a call may be too short for a window of its own, three single windows of each item size its batches. */
 static bool warm_up(MeasureSession *s)
 {
     const DeviceTimerOps *timer = s->m->timer_ops;
     uint32_t most = timer->evict ? s->n_sets : MAX_CALLS;
-    double seconds[3];
+    double seconds[3], first = 0;
 
     for (uint32_t i = 0; i < s->n; i++) {
         const uint32_t order[3] = {i, i, i};
@@ -354,11 +362,13 @@ static bool warm_up(MeasureSession *s)
             s->items[i].outcome = NOT_REACHED;
             continue;
         }
-        if (!first_calls(s, i)) {
+        if (!first_calls(s, i, &first)) {
             if (!device_lives(s, i))
                 return false;
             continue;
         }
+        if (first > CERTAINLY_LONG * timer->min_window)
+            continue;
         if (!run_windows(s, order, 3, seconds))
             return false;
         double t = stats_median(seconds, 3);
@@ -381,41 +391,63 @@ static Tensor *host_tensor(Arena *a, const PlanBuffer *b)
 /* Bytes 0xff are NaN in every float type: what a kernel leaves unwritten shows. */
 static bool poison(MeasureSession *s, Arena *a)
 {
-    DeviceMeasurer *m = s->m;
-    enum { CHUNK = 1 << 22 };
-    void *bad = arena_alloc(a, CHUNK);
+    void *bad = memset(arena_alloc(a, POISON_BYTES), 0xff, POISON_BYTES);
 
-    memset(bad, 0xff, CHUNK);
     for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
         size_t bytes = (size_t)size_of(output_of(s->shape, i)->bytes);
-        for (size_t at = 0; at < bytes; at += CHUNK)
-            if (!m->ops->upload(m->v, s->slab + s->at[s->shape->n_inputs + i] + at, bad, bytes - at < CHUNK ? bytes - at : CHUNK,
-                                m->timer_ops->stream(m->timer), s->cx->diags))
-                return false;
+        if (bytes > 0 && !put_bytes(s, s->slab + s->at[s->shape->n_inputs + i], bytes, bad, POISON_BYTES))
+            return false;
     }
     return true;
 }
 
-/* Outputs of one item for set 0. NULL: failed, the item has its outcome. */
-static Tensor **outputs_of(MeasureSession *s, uint32_t item, Arena *a)
+/* Of output `i`, which lies in set 0, these rows; all of it without `runs`. */
+static bool fetch(MeasureSession *s, uint32_t i, Tensor *to, const RowRun *runs, uint32_t n, Diags *d)
 {
     DeviceMeasurer *m = s->m;
+    size_t row = to->rank ? (size_t)to->dims[to->rank - 1] * dtype_bytes(to->dtype) : tensor_bytes(to);
+    char *from = s->slab + s->at[s->shape->n_inputs + i];
+    const RowRun all = {0, row ? (int64_t)(tensor_bytes(to) / row) : 0};
+
+    for (uint32_t r = 0; r < (runs ? n : 1); r++) {
+        const RowRun *run = runs ? &runs[r] : &all;
+        size_t at = (size_t)run->first * row;
+        if (run->n > 0 && !m->ops->download(m->v, (char *)to->data + at, from + at, (size_t)run->n * row, m->timer_ops->stream(m->timer), d))
+            return false;
+    }
+    return true;
+}
+
+/* Runs the item on set 0, the first time over poison. False: failed, the item has its outcome. */
+static bool run_checked(MeasureSession *s, uint32_t item, Arena *a)
+{
     MeasureItem *it = &s->items[item];
-    Tensor **t = arena_new_array(a, Tensor *, s->shape->n_outputs + 1);
     bool ok = s->poisoned[item] || poison(s, a);
 
     s->poisoned[item] = true;
-    ok = ok && call_once(s, item, 0) && synchronize(s, it->cx->diags);
-    for (uint32_t i = 0; ok && i < s->shape->n_outputs; i++) {
-        t[i] = host_tensor(a, output_of(s->shape, i));
-        ok = m->ops->download(m->v, t[i]->data, s->slab + s->at[s->shape->n_inputs + i], tensor_bytes(t[i]),
-                              m->timer_ops->stream(m->timer), it->cx->diags);
-    }
-    if (ok)
-        return t;
+    if (ok && call_once(s, item, 0) && synchronize(s, it->cx->diags))
+        return true;
     if (!it->outcome)
         it->outcome = outcome_from(s, it->cx, "launch failed");
-    return NULL;
+    return false;
+}
+
+/* The incumbent's outputs for set 0. NULL: failed, the item has its outcome. */
+static Tensor **wanted_outputs(MeasureSession *s)
+{
+    MeasureItem *it = &s->items[0];
+    Tensor **t = arena_new_array(s->arena, Tensor *, s->shape->n_outputs + 1);
+
+    if (!run_checked(s, 0, s->arena))
+        return NULL;
+    for (uint32_t i = 0; i < s->shape->n_outputs; i++) {
+        t[i] = host_tensor(s->arena, output_of(s->shape, i));
+        if (!fetch(s, i, t[i], NULL, 0, it->cx->diags)) {
+            it->outcome = outcome_from(s, it->cx, "launch failed");
+            return NULL;
+        }
+    }
+    return t;
 }
 
 static NumClass loosest(const Numerics *n)
@@ -425,21 +457,25 @@ static NumClass loosest(const Numerics *n)
 
 static bool device_check(MeasureSession *s, uint32_t item)
 {
+    MeasureItem *it = &s->items[item];
+
     if (!s->want)
-        s->want = outputs_of(s, 0, s->arena);
-    if (!s->want || s->items[item].outcome)
+        s->want = wanted_outputs(s);
+    if (!s->want || it->outcome)
         return false;
 
     Arena *a = arena_new();
-    Tensor **got = outputs_of(s, item, a);
-    bool same = got != NULL;
+    bool same = run_checked(s, item, a);
     for (uint32_t i = 0; same && i < s->shape->n_outputs; i++) {
         const char *why = NULL;
-        same = measure_near(got[i], s->want[i], loosest(&s->o.numerics), s->o.numerics.approx, CHECKED_ELEMENTS,
-                            &s->random, a, &why);
+        uint32_t n;
+        Tensor *got = host_tensor(a, output_of(s->shape, i));
+        RowRun *runs = measure_draw(got, CHECKED_ELEMENTS, &s->random, a, &n);
+        same = fetch(s, i, got, runs, n, it->cx->diags);
         if (!same)
-            s->items[item].outcome =
-                arena_printf(s->items[item].cx->arena, "wrong result: output %u: %s", i, why);
+            it->outcome = outcome_from(s, it->cx, "launch failed");
+        else if (!(same = measure_rows_near(got, s->want[i], runs, n, loosest(&s->o.numerics), s->o.numerics.approx, a, &why)))
+            it->outcome = arena_printf(it->cx->arena, "wrong result: output %u: %s", i, why);
     }
     arena_free(a);
     return same;

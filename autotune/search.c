@@ -24,10 +24,13 @@ typedef struct Contest {
     Samples *samples;
 } Contest;
 
-/* Blocks of a round, and what survives it: a share of the field, and nobody slower than `slack` times the best. */
-static const struct { uint32_t blocks; double share, slack; } rounds[] = {
-    {2, 1.0, 3.0}, {2, 0.6, 1.6}, {4, 0.5, 1.25}, {6, 0.5, 1.12},
-};
+/* Blocks of a round, and what survives it: a share of the field, and nobody slower than `slack` times the best. What takes long is
+ * disturbed little, and dear: one block shows who is hopeless. */
+typedef struct { uint32_t blocks; double share, slack; } Round;
+enum { ROUNDS = 4 };
+static const Round short_rounds[ROUNDS] = {{2, 1.0, 3.0}, {2, 0.6, 1.6}, {4, 0.5, 1.25}, {6, 0.5, 1.12}};
+static const Round long_rounds[ROUNDS] = {{1, 1.0, 1.3}, {1, 0.6, 1.15}, {2, 0.5, 1.08}, {4, 0.5, 1.05}};
+#define LONG_SECONDS 0.5e-3
 
 static bool interrupted(const Contest *k) { return k->o->stop && *k->o->stop; }
 static bool late(const Contest *k) { return k->clock() >= k->o->deadline; }
@@ -94,15 +97,18 @@ static uint32_t wanted_pairs(const Contest *k)
 {
     if (k->o->min_pairs)
         return k->o->min_pairs > k->blocks ? k->o->min_pairs : k->blocks;
-    uint32_t want = k->c[fastest(k)].seconds > 0.030 ? 10 : 30;
+    double seconds = k->c[fastest(k)].seconds;
+    uint32_t want = seconds > 0.030 ? 10 : seconds > 4 * LONG_SECONDS ? 16 : 30;
     return want > k->blocks ? want : k->blocks;
 }
+
+static bool takes_long(const Contest *k) { return k->c[fastest(k)].seconds > LONG_SECONDS; }
 
 /* Keeps the incumbent, and of the others the best `share` that are within `slack` of the best, and all that may be as good as the
  * best: which of several equals survives must not be chance. */
 static void halve(Contest *k, double share, double slack)
 {
-    double best = INFINITY, tie = 1 + fmax(0.02, 0.1 / sqrt(k->blocks));
+    double best = INFINITY, tie = 1 + fmax(0.02, (takes_long(k) ? 0.05 : 0.1) / sqrt(k->blocks));
     uint32_t room = (uint32_t)ceil(share * k->n_alive), kept = 0;
     double *sorted = arena_new_array(k->arena, double, k->n_alive);
 
@@ -151,15 +157,20 @@ static uint32_t first_unbeaten(const Contest *k, uint32_t best)
 /* False: the device failed. *complete says whether all rounds were played. */
 static bool play(Contest *k, bool *complete)
 {
-    for (size_t r = 0; r < sizeof rounds / sizeof *rounds; r++) {
-        uint32_t left = k->blocks ? wanted_pairs(k) - k->blocks : rounds[r].blocks;
-        if (!time_blocks(k, rounds[r].blocks < left ? rounds[r].blocks : left, k->o->measure.check))
+    for (int r = 0; r < ROUNDS; r++) {
+        if (r == 0 && !time_blocks(k, 1, k->o->measure.check))
+            return false;
+        if (k->n_alive == 0 || k->alive[0] != 0)
+            return true;
+        const Round *round = takes_long(k) ? &long_rounds[r] : &short_rounds[r];
+        uint32_t blocks = round->blocks - (r == 0), left = wanted_pairs(k) - k->blocks;
+        if (!time_blocks(k, blocks < left ? blocks : left, k->o->measure.check && r > 0))
             return false;
         if (k->n_alive == 0 || k->alive[0] != 0)
             return true;               /* the incumbent itself failed */
         if (interrupted(k) || late(k))
             return true;
-        halve(k, rounds[r].share, rounds[r].slack);
+        halve(k, round->share, round->slack);
     }
     uint32_t want = wanted_pairs(k);
     if (k->n_alive > 1 && k->blocks < want && !time_blocks(k, want - k->blocks, k->o->measure.check))

@@ -156,6 +156,26 @@ static void slow_ones_need_fewer_pairs(void **state)
     assert_int_equal(c[1].samples.n, 10);
 }
 
+/* A dozen products of some milliseconds: decided within half a second of the device, by enough pairs, and to the same time each time. */
+static void long_ones_are_decided_soon(void **state)
+{
+    static const double ms[12] = {5.4, 5.1, 5.0, 5.02, 7.1, 6.8, 9.9, 5.6, 6.1, 8.0, 5.3, 6.6};
+    double seconds[12];
+    for (int i = 0; i < 12; i++)
+        seconds[i] = ms[i] * 1e-3;
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        fake = fake_new(cx->arena, seed);
+        fake_clock_set(0);
+        o.seed = seed;
+        candidates(seconds, 12);
+        fake->noise = 0.02;
+        assert_true(search(12));
+        assert_true(r.complete && fake_clock() < 0.5);
+        assert_in_range(r.winner, 2, 3);
+        assert_true(c[r.winner].samples.n >= 16 && c[6].samples.n == 1 && c[4].samples.n == 1);
+    }
+}
+
 static void interrupted(void **state)
 {
     candidates((double[]){10e-6, 5e-6, 7e-6}, 3);
@@ -203,6 +223,33 @@ static void outputs_near(void **state)
     assert_false(measure_near(i, j, NUM_BF16, 0, 0, &random, cx->arena, &why));
 }
 
+/* Of a large result runs of rows are fetched, from all over it; of a small one everything. */
+static void rows_are_drawn(void **state)
+{
+    uint64_t random = 1;
+    uint32_t n;
+    int64_t large[2] = {16384, 4096}, total = 0, least = 16384, most = 0;
+    Tensor t = {.dtype = DT_F32, .rank = 2, .dims = {large[0], large[1]}};
+    RowRun *runs = measure_draw(&t, 1 << 20, &random, cx->arena, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(runs[i].n == 4 && (i == 0 || runs[i].first >= runs[i - 1].first + 4));
+        total += runs[i].n;
+        least = i > 0 && runs[i].first - runs[i - 1].first < least ? runs[i].first - runs[i - 1].first : least;
+        most = i > 0 && runs[i].first - runs[i - 1].first > most ? runs[i].first - runs[i - 1].first : most;
+    }
+    assert_true(runs[0].first == 0 && runs[n - 1].first + runs[n - 1].n == 16384);
+    assert_in_range(total, 128, 512);
+    assert_true(least < most && most < 16384 / 8);
+
+    int64_t small[2] = {300, 100};
+    t = (Tensor){.dtype = DT_F32, .rank = 2, .dims = {small[0], small[1]}};
+    runs = measure_draw(&t, 1 << 20, &random, cx->arena, &n);
+    assert_true(n == 1 && runs[0].first == 0 && runs[0].n == 300);
+    t.dims[0] = 0;
+    measure_draw(&t, 1 << 20, &random, cx->arena, &n);
+    assert_int_equal(n, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -210,7 +257,7 @@ int main(void)
         TEST(fastest_wins), TEST(ties_keep_the_incumbent), TEST(picks_repeat),
         TEST(wrong_result_is_thrown_out), TEST(illegal_and_failing), TEST(failing_incumbent),
         TEST(dead_device), TEST(deadline_leaves_it_open), TEST(slow_ones_need_fewer_pairs),
-        TEST(interrupted), TEST(alone), TEST(outputs_near),
+        TEST(long_ones_are_decided_soon), TEST(interrupted), TEST(alone), TEST(outputs_near), TEST(rows_are_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
