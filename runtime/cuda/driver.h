@@ -31,6 +31,8 @@ typedef struct {                       /* CUlaunchConfig */
     CuLaunchAttribute *attributes;
     unsigned n_attributes;
 } CuLaunch;
+typedef struct { unsigned char from_port, to_port, type, reserved[5]; } CuEdge;        /* CUgraphEdgeData */
+enum { CU_EDGE_PROGRAMMATIC = 1, CU_PORT_PROGRAMMATIC = 1 };
 enum { CU_LAUNCH_CLUSTER_DIMENSION = 4, CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 };
 typedef struct { int result; CuNode node, from; } CuUpdateResult;      /* CUgraphExecUpdateResultInfo */
 
@@ -112,6 +114,8 @@ enum { CU_STREAM_NONBLOCKING = 1, CU_EVENT_NO_TIMING = 2, CU_CAPTURE_RELAXED = 2
 
 /* What plans may do without: NULL where the driver has none. */
 #define CUDA_OPTIONAL(X)                                                                                          \
+    X(GraphAddDependencies,    "cuGraphAddDependencies_v2",   (CuGraph g, const CuNode *from, const CuNode *to,    \
+                                                               const CuEdge *edges, size_t n))                     \
     X(TensorMapEncodeTiled,    "cuTensorMapEncodeTiled",      (void *map, int type, uint32_t rank, void *base,     \
                                                                const uint64_t *dims, const uint64_t *strides,      \
                                                                const uint32_t *box, const uint32_t *steps,         \

@@ -3,7 +3,11 @@
  * Steps of ours are kernel nodes, built explicitly so that they can be patched: when a caller passes other inputs or outputs, the
  * nodes that use them get the new addresses. A library's call is opaque: it is captured on a stream of our own and becomes a child
  * graph, so an executable holds for one tuple of the addresses that library calls use. Up to 16 are kept; past that, the one used
- * longest ago is made over by an update, which costs less than a new one. */
+ * longest ago is made over by an update, which costs less than a new one.
+ *
+ * A kernel that begins by waiting for the kernel before it may be launched while that one still runs, in a graph as on a stream: its
+ * edge is programmatic (CUDA driver API, CUgraphEdgeData). What it waits for has itself waited, so that edges left out as implied
+ * stay implied. */
 #include "runtime/cuda/internal.h"
 #include <string.h>
 
@@ -49,6 +53,29 @@ static bool add_library(Executor *e, Shape *s, uint32_t step, CuGraph g, const C
     return cuda_check(cu, r, "adding a library call to the graph", d);
 }
 
+/* The one step before it is a kernel, which lets go of it when all its blocks have begun their work or ended. */
+static bool launches_early(const Executor *e, const Shape *s, uint32_t step)
+{
+    const PlanStep *p = &e->plan->steps.data[step];
+    if (p->kind != STEP_LAUNCH || !e->plan->kernels.data[p->kernel].waits || s->n_before[step] != 1 || !e->device->cu->GraphAddDependencies)
+        return false;
+    uint32_t before = s->before[step][0];
+    return e->plan->steps.data[before].kind == STEP_LAUNCH && s->sizes->steps[before].blocks > 0;
+}
+
+static int add_kernel(const Executor *e, const Shape *s, uint32_t step, CuGraph g, const CuNode *before, uint32_t n, const CuKernelNode *k,
+                      CuNode *node)
+{
+    const CudaDriver *cu = e->device->cu;
+    static const CuEdge edge = {.from_port = CU_PORT_PROGRAMMATIC, .type = CU_EDGE_PROGRAMMATIC};
+    bool early = launches_early(e, s, step);
+    int r = cu->GraphAddKernelNode(node, g, before, early ? 0 : n, k);
+    uint32_t cluster = step_cluster(e, step);
+    if (r == CU_OK && cluster > 1)
+        r = cu->GraphKernelNodeSetAttribute(*node, CU_LAUNCH_CLUSTER_DIMENSION, &(CuLaunchValue){.cluster = {cluster, 1, 1}});
+    return r == CU_OK && early ? cu->GraphAddDependencies(g, before, node, &edge, 1) : r;
+}
+
 static bool add_step(Executor *e, Shape *s, uint32_t step, CuGraph g, const CuNode *before, uint32_t n, CuNode *node, Diags *d)
 {
     const CudaDriver *cu = e->device->cu;
@@ -60,11 +87,7 @@ static bool add_step(Executor *e, Shape *s, uint32_t step, CuGraph g, const CuNo
         return false;
     if (!step_node(e, s, step, &k, &call))
         return cuda_check(cu, cu->GraphAddEmptyNode(node, g, before, n), "adding an empty step to the graph", d);
-    int r = cu->GraphAddKernelNode(node, g, before, n, &k);
-    uint32_t cluster = step_cluster(e, step);
-    if (r == CU_OK && cluster > 1)
-        r = cu->GraphKernelNodeSetAttribute(*node, CU_LAUNCH_CLUSTER_DIMENSION, &(CuLaunchValue){.cluster = {cluster, 1, 1}});
-    return cuda_check(cu, r, "adding a kernel to the graph", d);
+    return cuda_check(cu, add_kernel(e, s, step, g, before, n, &k, node), "adding a kernel to the graph", d);
 }
 
 static CuGraph build(Executor *e, Shape *s, CuNode *nodes, Diags *d)

@@ -1,6 +1,7 @@
 /* tests/runtime/cuda_maps.c — see cuda_maps.h. */
 #include "tests/runtime/cuda_maps.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/timing.h"
 #include "tests/runtime/cuda_fixture.h"
 #include "tests/runtime/fake_cuda.h"
 #include "tests/runtime/map_plans.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { STEPS = 3, SETS = 3 };
+enum { STEPS = 3, SETS = 3, CHAIN = 20 };
 
 /* ---- the kernel on the fake GPU: reads what the map says ---- */
 
@@ -169,4 +170,43 @@ void test_maps_refused(void **state)
     assert_false(executor_cuda.run(g->e, s.in, s.out, NULL, NULL, g->cx->diags));
     expect_text(g, "launching vpair (step 0)");
     set_free(g, &s);
+    maps_install();
+}
+
+/* ---- a chain in a graph ---- */
+
+typedef struct { Gpu *g; void *const *in, *const *out; } Call;
+
+static bool enqueue_call(void *arg, int i, void *stream)
+{
+    const Call *c = arg;
+    (void)i;
+    return executor_cuda.run(c->g->e, c->in, c->out, NULL, stream, c->g->cx->diags);
+}
+
+void test_early_launches(void **state)
+{
+    Gpu *g = *state;
+    enum { ROWS = 2000, N = ROWS * MAP_COLUMNS, CALLS = 20 };
+    need_sm90();
+    float *x = numbers(g, N, "x"), *want = numbers(g, N, "want"), *have = numbers(g, N, "have");
+    CudaTimer *t = cuda_timer_new(0, g->cx->diags);
+    require(g, t != NULL);
+    map_on_host(x, want, ROWS, CHAIN);
+    for (int waits = 0; waits < 2; waits++) {
+        open_plan(g, map_plan(g->cx, (MapPlan){.steps = CHAIN, .waits = waits, .rows = ROWS}));
+        void *in[] = {device_new(g, x, N * 4)}, *out[] = {device_new(g, NULL, N * 4)};
+        double us[CALLS];
+        require(g, cuda_time(t, (CudaTiming){.warmup = 3, .batch = 8}, enqueue_call, &(Call){g, in, out}, CALLS, us, g->cx->diags));
+        device_get(g, have, out[0], N * 4, cuda_timer_stream(t));
+        expect_near(have, want, N, 0, "a chain");
+        print_message("  a graph of %d small kernels, each after %s the one before: %.2f us a kernel\n", CHAIN, waits ? "a wait of its own for" : "the end of",
+                      us[CALLS / 2] / CHAIN);
+        assert_int_equal(cuda_executor_stats(g->e).instantiated, 1);
+        executor_cuda.close(g->e);                     /* its stream is the timer's */
+        g->e = NULL;
+        executor_cuda.release(g->v, in[0]);
+        executor_cuda.release(g->v, out[0]);
+    }
+    cuda_timer_free(t);
 }

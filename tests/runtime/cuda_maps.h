@@ -5,3 +5,4 @@ void maps_install(void);               /* the kernel, on the fake GPU */
 void test_maps(void **state);          /* addresses and shapes that change and come back: right results, no map made without need */
 void test_maps_captured(void **state); /* in a caller's graph */
 void test_maps_refused(void **state);
+void test_early_launches(void **state);            /* in a graph, kernels that wait themselves for the one before */

@@ -333,6 +333,16 @@ static int f_add_kernel(CuNode *x, CuGraph g, const CuNode *before, size_t n, co
     set_kernel(*x, k->func, k->grid, k->block, k->shared_bytes, k->params);
     return 0;
 }
+static int f_add_edges(CuGraph g, const CuNode *from, const CuNode *to, const CuEdge *edges, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (from[i]->owner != g || to[i]->owner != g || from[i]->kind != NODE_KERNEL || to[i]->kind != NODE_KERNEL ||
+            edges[i].type != CU_EDGE_PROGRAMMATIC || edges[i].from_port != CU_PORT_PROGRAMMATIC)
+            return CU_INVALID_VALUE;
+        to[i]->before[to[i]->n_before++] = from[i]->number;
+    }
+    return 0;
+}
 static int f_add_child(CuNode *x, CuGraph g, const CuNode *before, size_t n, CuGraph child)
 {
     *x = add_node(g, NODE_CHILD, before, n);
@@ -584,7 +594,7 @@ static void *find_driver(const char *name)
         {"cuMemcpyDtoDAsync_v2", FN(f_d2d)}, {"cuMemsetD8Async", FN(f_set)}, {"cuModuleLoadDataEx", FN(f_load)},
         {"cuModuleUnload", FN(f_unload)}, {"cuModuleGetFunction", FN(f_function)}, {"cuFuncGetAttribute", FN(f_func_get)},
         {"cuFuncSetAttribute", FN(f_func_set)}, {"cuLaunchKernel", FN(f_launch)}, {"cuLaunchKernelEx", FN(f_launch_ex)},
-        {"cuTensorMapEncodeTiled", FN(f_encode)}, {"cuGraphKernelNodeSetAttribute", FN(f_node_attribute)}, {"cuStreamCreate", FN(f_stream_create)},
+        {"cuGraphAddDependencies_v2", FN(f_add_edges)}, {"cuTensorMapEncodeTiled", FN(f_encode)}, {"cuGraphKernelNodeSetAttribute", FN(f_node_attribute)}, {"cuStreamCreate", FN(f_stream_create)},
         {"cuStreamDestroy_v2", FN(f_stream_destroy)}, {"cuStreamSynchronize", FN(f_stream_sync)}, {"cuStreamWaitEvent", FN(f_wait)},
         {"cuStreamIsCapturing", FN(f_capturing)}, {"cuStreamBeginCapture_v2", FN(f_begin)}, {"cuStreamEndCapture", FN(f_end)},
         {"cuEventCreate", FN(f_event_create)}, {"cuEventDestroy_v2", FN(f_event_destroy)}, {"cuEventRecord", FN(f_event_record)},

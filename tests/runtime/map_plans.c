@@ -12,7 +12,7 @@ const char map_ptx[] =
     ".visible .entry vpair(.param .u64 y, .param .u64 n, .param .align 64 .b8 map[128])\n{\n"
     ".reg .pred %p<4>;\n.reg .b16 %h<2>;\n.reg .b32 %r<16>;\n.reg .f32 %f<4>;\n.reg .b64 %rd<8>;\n"
     ".shared .align 1024 .b8 room[2048];\n.shared .align 8 .b64 bar;\n"
-    "griddepcontrol.wait;\n"
+    "griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n"
     "mov.u32 %r0, %tid.x;\nmov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %cluster_ctarank;\nsetp.eq.u32 %p0, %r0, 0;\n"
     "@%p0 mbarrier.init.shared::cta.b64 [bar], 1;\nfence.mbarrier_init.release.cluster;\n" CLUSTER
     "@!%p0 bra WAIT;\n"
