@@ -342,6 +342,16 @@ static bool launches_early(const CodegenOptions *o)
 
 static bool rounds_to_half(NumClass c) { return c == NUM_BF16 || c == NUM_F16; }
 
+/* Pieces of f32 numbers (passes/split_matmul.c): hi and lo are what two roundings leave, whatever the task's class. */
+static bool makes_pieces(Group *const *m, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < m[i]->nodes.n; k++)
+            if (m[i]->nodes.data[k]->op == OP_POW2_FLOOR)
+                return true;
+    return false;
+}
+
 /* The kernel's tensor maps, of the plan's buffers. */
 static PlanTensorMap *step_maps(Builder *b, const Kernel *k, const Arguments *args)
 {
@@ -375,7 +385,7 @@ static bool build_launch(Builder *b, Group *const *m, uint32_t n)
         total = dim_add(b->p, total, grid[i]);
     }
     k->waits = launches_early(b->o);
-    k->approximate = rounds_to_half(b->o->numerics.otherwise);
+    k->approximate = rounds_to_half(b->o->numerics.otherwise) && !makes_pieces(m, n);
     kernel_grid(k, total, dim_const(b->p, 1), dim_const(b->p, 1));
     k->kind = str_intern(b->cx->strs, m[0]->schedule.kind);
     k->head = str_intern(b->cx->strs, head_comment(b, m, n));
@@ -590,9 +600,9 @@ static void attach_portable(Builder *b)
     char *ptx = product ? NULL : emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
     if (ptx)
         attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, "llvm");
-    else if (product)
+    else if (product && !b->o->simulated)
         diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the tensor cores of %s", product->name, b->o->machine.arch);
-    else
+    else if (!product)
         diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s", diags_count(quiet) ? diags_at(quiet, 0)->text : "LLVM failed");
 }
 

@@ -1,12 +1,13 @@
 /* codegen/weights.c — weights: values that depend on no input, computed once from the model's parameters.
  *
- * A plan holds a recipe for each: graph text over parameters. The compiler runs recipes when it writes a package; when parameters
- * are reloaded, the runtime runs again those that it knows (runtime/recipe.c). */
+ * A plan holds a recipe for each: graph text over parameters. The compiler runs recipes when it writes a package, with the
+ * runtime's routine for those that it knows (runtime/recipe.c: fast, and there again when parameters are reloaded), else by the evaluator. */
 #include "base/file.h"
 #include "codegen/group.h"
 #include "codegen/weights.h"
 #include "ir/eval.h"
 #include "ir/text.h"
+#include "runtime/recipe.h"
 
 #include <stdlib.h>
 
@@ -76,27 +77,7 @@ PlanWeight weight_describe(Context *cx, const Graph *g, const Node *n)
 }
 
 /* ---- running them ---------------------------------------------------------------------------------------------------------- */
-/* Most recipes stack parameters: rows of bytes side by side, no arithmetic. */
-static bool fold_concat(const Node *n, const Tensor *const *in, Tensor *out)
-{
-    int64_t axis = node_int(n, ATTR_AXIS, 0), outer = 1, inner = dtype_bytes(out->dtype), total = 0;
-    for (int i = 0; i < out->rank; i++) {
-        if (i < axis)
-            outer *= out->dims[i];
-        else if (i > axis)
-            inner *= out->dims[i];
-    }
-    char *to = out->data;
-    for (uint32_t k = 0; k < n->n_in; k++) {
-        int64_t piece = in[k]->dims[axis] * inner;
-        for (int64_t i = 0; i < outer; i++)
-            memcpy(to + (i * out->dims[axis] + total) * inner, (const char *)in[k]->data + i * piece, (size_t)piece);
-        total += in[k]->dims[axis];
-    }
-    return true;
-}
-
-static bool fold_general(Arena *a, const Graph *g, const Tensor *const *in, Tensor *out)
+static void fold_general(Arena *a, const Graph *g, const Tensor *const *in, Tensor *out)
 {
     Evaluator *e = eval_new(g, &domain_baseline, (Tensor *const *)(uintptr_t)in, a);
     const Value *v = eval_all(e, 0);
@@ -110,7 +91,6 @@ static bool fold_general(Arena *a, const Graph *g, const Tensor *const *in, Tens
         else
             dtype_store(out->dtype, to, v[i].v);
     }
-    return true;
 }
 
 static Graph *recipe_graph(Context *cx, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n)
@@ -140,30 +120,32 @@ static Graph *recipe_graph(Context *cx, const char *recipe, const Str *params, c
     return g;
 }
 
+static Tensor *fold_by_evaluation(Arena *a, Context *cx, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n)
+{
+    Graph *g = recipe_graph(cx, recipe, params, values, n);
+    if (!g)
+        return NULL;
+    const Node *w = g->outputs.data[0].node;
+    int64_t dims[TENSOR_MAX_RANK];
+    for (uint32_t i = 0; i < node_rank(w); i++)
+        dims[i] = w->type.shape.d[i]->value;
+    Tensor *out = tensor_new(a, w->type.dtype, (int)node_rank(w), dims);
+    fold_general(cx->arena, g, values, out);
+    return out;
+}
+
 bool weight_fold(Arena *a, Diags *d, const char *recipe, const Str *params, const Tensor *const *values, uint32_t n, Tensor *out)
 {
-    Context *cx = context_new();
-    Graph *g = recipe_graph(cx, recipe, params, values, n);
-    bool ok = g != NULL;
-    if (ok) {
-        const Node *w = g->outputs.data[0].node;
-        int64_t dims[TENSOR_MAX_RANK];
-        for (uint32_t i = 0; i < node_rank(w); i++)
-            dims[i] = w->type.shape.d[i]->value;
-        *out = *tensor_new(a, w->type.dtype, (int)node_rank(w), dims);
-        bool stack = w->op == OP_CONCAT;
-        const Tensor **in = arena_new_array(cx->arena, const Tensor *, w->n_in + 1);
-        for (uint32_t k = 0; stack && k < w->n_in; k++)
-            for (uint32_t i = 0; i < n; i++)
-                if (w->in[k] == g->inputs.data[i].node)
-                    in[k] = values[i];
-        for (uint32_t k = 0; k < w->n_in; k++)
-            stack &= in[k] != NULL;
-        ok = stack ? fold_concat(w, in, out) : fold_general(cx->arena, g, values, out);
+    Tensor *made = NULL;
+    if (recipe_make(a, recipe, params, values, n, &made) != RECIPE_MADE) {
+        Context *cx = context_new();
+        made = fold_by_evaluation(a, cx, recipe, params, values, n);
+        diags_append(d, cx->diags);
+        context_free(cx);
     }
-    diags_append(d, cx->diags);
-    context_free(cx);
-    return ok;
+    if (made)
+        *out = *made;
+    return made != NULL;
 }
 
 /* ---- materialising ----------------------------------------------------------------------------------------------------------- */

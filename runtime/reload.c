@@ -61,6 +61,37 @@ static Tensor *as_tensor(const Reload *r, int i)
     return t;
 }
 
+static bool same_type(const Tensor *a, const Tensor *b)
+{
+    bool same = a->dtype == b->dtype && a->rank == b->rank;
+    for (int k = 0; same && k < a->rank; k++)
+        same = a->dims[k] == b->dims[k];
+    return same;
+}
+
+/* A weight that was made from parameters, from new ones; NULL: refused. */
+static Tensor *made_again(const Reload *r, const PlanWeight *w, const Tensor *const *values)
+{
+    Tensor *out = NULL;
+    RecipeResult result = recipe_make(r->a, w->recipe, w->params, values, w->n_params, &out);
+    if (result == RECIPE_UNKNOWN) {
+        diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "mark these parameters `mutable` in the task, or compile again with the new ones",
+                   "a stored weight was folded from parameters at compile time (%s); the runtime alone cannot fold it again", w->recipe);
+        return NULL;
+    }
+    if (result == RECIPE_MISFITS || !same_type(out, w->data)) {
+        refuse(r, "the new weights do not have the shapes that \"%s\" was compiled for", w->recipe);
+        return NULL;
+    }
+    if (recipe_is_scales(w->recipe) && !recipe_scales_hold(out)) {
+        diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "compile again with the new weights",
+                   "\"%s\" is stored in f16 pieces, which cannot hold the new one: a row or column of it has a number that is not finite, or nonzero "
+                   "ones more than 2^29 apart", w->n_params ? w->params[0] : "a weight");
+        return NULL;
+    }
+    return out;
+}
+
 /* New bytes for a stored weight; NULL and true when it is not concerned. */
 static bool new_bytes(const Reload *r, const PlanWeight *w, const void **bytes)
 {
@@ -71,11 +102,8 @@ static bool new_bytes(const Reload *r, const PlanWeight *w, const void **bytes)
             return true;
         r->used[i] = true;
         const Tensor *t = as_tensor(r, i);
-        bool same = t->dtype == w->data->dtype && t->rank == w->data->rank;
-        for (int k = 0; same && k < t->rank; k++)
-            same = t->dims[k] == w->data->dims[k];
         *bytes = t->data;
-        return same || refuse(r, "weight \"%s\" has another element type or shape than the one that it replaces", w->name);
+        return same_type(t, w->data) || refuse(r, "weight \"%s\" has another element type or shape than the one that it replaces", w->name);
     }
     uint32_t found = 0;
     const Tensor **values = arena_new_array(r->a, const Tensor *, w->n_params + 1);
@@ -94,9 +122,9 @@ static bool new_bytes(const Reload *r, const PlanWeight *w, const void **bytes)
         return true;
     if (absent)
         return refuse(r, "a stored weight was made from several parameters (%s): give \"%s\" as well", w->recipe, absent);
-    Tensor *out = tensor_new(r->a, w->data->dtype, w->data->rank, w->data->dims);
-    *bytes = out->data;
-    return recipe_fold(r->s->diags, w->recipe, w->params, values, w->n_params, out);
+    Tensor *out = made_again(r, w, values);
+    *bytes = out ? out->data : NULL;
+    return out != NULL;
 }
 
 static bool refuse_unused(const Reload *r)
