@@ -184,6 +184,7 @@ struct GemmShare {
             const int c = rows ? 0 : first + lane, i = row + lane % 16, j = col + c % WIDTH;
             const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[p.part_start[c / WIDTH] + j] : 1.0f;
             unsigned left = __ballot_sync(0xffffffffu, __float_as_int(scale) < 0) & (rows ? 0xffffu : 0xffffffffu);
+            __syncwarp();                                              // an element may be of a bad row and of a bad column
             #pragma unroll 1
             for (; left; left &= left - 1) {
                 const int line = __ffs(left) - 1;
@@ -194,6 +195,7 @@ struct GemmShare {
                         staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, p.part_start[part] + to);
                 }
             }
+            __syncwarp();                                              // a bad row and a bad column meet
         }
     }
 
@@ -221,10 +223,8 @@ struct GemmShare {
             return false;
         stage_piece<0>(piece, staging);
         if constexpr (SCALED) {
-            if (bad) {
-                __syncwarp();
+            if (bad)
                 repair(p, staging);
-            }
         }
         __syncwarp();
         return true;

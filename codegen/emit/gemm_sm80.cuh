@@ -72,7 +72,7 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
 
     unsigned ring;                                                     // shared address
     int slot;                                                          // of the ring, next to be multiplied
-    unsigned own_a[STEPS], own_b[STEPS];                               // where this lane's line begins; K-major: a step each
+    unsigned own_a, own_b;                                             // where this lane's line begins in A's and B's tile
 
     static __device__ __forceinline__ int first_tile() { return blockIdx.x; }
     static __device__ __forceinline__ int tile_step() { return gridDim.x; }
@@ -88,13 +88,9 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
         const int top = warp / ACROSS * (16 * ROWS), left = warp % ACROSS * OWN;
         // A's blocks in the order of a thread's registers: rows 0-7, rows 8-15, then the same of the next 16 bytes of k
         const int half = lane / 8 % 2 * 8, next = lane / 16;
-        #pragma unroll
-        for (int s = 0; s < STEPS; s++)
-            own_a[s] = A_MN ? line_mn<BM>(lane % 8 + 8 * next, (top + half) / 8) : line_k(top + lane % 8 + half, 2 * s + next);
+        own_a = A_MN ? line_mn<BM>(lane % 8 + 8 * next, (top + half) / 8) : line_k(top + lane % 8 + half, next);
         // B's: both 16 bytes of k of columns 0-7, then of columns 8-15
-        #pragma unroll
-        for (int s = 0; s < STEPS; s++)
-            own_b[s] = B_MN ? line_mn<BN>(lane % 8 + half, left / 8 + next) : line_k(left + lane % 8 + 8 * next, 2 * s + half / 8);
+        own_b = B_MN ? line_mn<BN>(lane % 8 + half, left / 8 + next) : line_k(left + lane % 8 + 8 * next, half / 8);
     }
 
     // Where a chunk lies: of row r, K-major; of k, MN-major with EXTENT rows.
@@ -197,15 +193,15 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
     {
         #pragma unroll
         for (int i = 0; i < ROWS; i++)
-            gemm_fragments<A_MN>(f[i], A_MN ? at + (own_a[0] ^ i * 32) + step * (16 * BM * ELEMENT) : at + own_a[step] + i * (16 * ROW));
+            gemm_fragments<A_MN>(f[i], A_MN ? at + (own_a ^ i * 32) + step * (16 * BM * ELEMENT) : at + (own_a ^ step * 32) + i * (16 * ROW));
     }
 
     // Of 16 columns of this warp's share, from column 16 j.
     __device__ __forceinline__ void load_b(unsigned (&f)[4], unsigned at, int step, int j) const
     {
         const int column = 16 * j / OWN * PART + 16 * j % OWN, chunk = column / 8;
-        gemm_fragments<B_MN>(f, B_MN ? at + (own_b[0] ^ chunk % 8 * 16) + chunk / 8 * 128 + step * (16 * BN * ELEMENT)
-                                     : at + own_b[step] + column * ROW);
+        gemm_fragments<B_MN>(f, B_MN ? at + (own_b ^ chunk % 8 * 16) + chunk / 8 * 128 + step * (16 * BN * ELEMENT)
+                                     : at + (own_b ^ step * 32) + column * ROW);
     }
 
     // One term, a stage: the fragments of the next step are loaded while this one's are multiplied.
@@ -236,7 +232,7 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
     __device__ __forceinline__ void products(unsigned at, float (&low)[ROWS][COLUMNS / 2])
     {
         const unsigned at_lo = at + A_BYTES + B_BYTES;
-        #pragma unroll
+        #pragma unroll 1
         for (int s = 0; s < STEPS; s += 2) {
             unsigned a[2][ROWS][4], a_lo[2][ROWS][4];
             #pragma unroll
@@ -290,7 +286,8 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
         const GemmPlace tile = Tiles::place(p, first_tile() + round * tile_step());
         const int blocks = blocks_of_k(p);
         this->at = {tile.row + warp / ACROSS * (16 * ROWS), tile.col + warp % ACROSS * OWN, tile.batch};
-        this->load_scales(p);
+        if constexpr (!THREE)
+            this->load_scales(p);
         #pragma unroll
         for (int i = 0; i < ROWS; i++)
             #pragma unroll
@@ -305,6 +302,7 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
             #pragma unroll 1
             for (int k = 0; k < blocks; k++)
                 products(next_stage(p), low);
+            this->load_scales(p);                                      // no sooner: registers are short before
             #pragma unroll
             for (int i = 0; i < ROWS; i++)
                 #pragma unroll
