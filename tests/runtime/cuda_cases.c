@@ -713,7 +713,8 @@ int cuda_cases_run(bool real)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, gpu_setup, gpu_teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_add), CASE(test_shared_memory), CASE(test_graph), CASE(test_streams), CASE(test_copy_fill), CASE(test_products),
-        CASE(test_algorithms), CASE(test_library_in_graph), CASE(test_sessions), CASE(test_maps), CASE(test_maps_captured), CASE(test_maps_refused), CASE(test_early_launches),
+        CASE(test_algorithms), CASE(test_library_in_graph), CASE(test_sessions), CASE(test_maps), CASE(test_maps_captured), CASE(test_maps_refused),
+        CASE(test_maps_host_time), CASE(test_early_launches),
         CASE(test_refusals), CASE(test_timing), CASE(test_first_result)
     };
     return cmocka_run_group_tests_name(real ? "the CUDA runtime on a GPU" : "the CUDA runtime on a fake GPU", tests, NULL, NULL);

@@ -173,15 +173,41 @@ void test_maps_refused(void **state)
     maps_install();
 }
 
-/* ---- a chain in a graph ---- */
+/* ---- time ---- */
 
-typedef struct { Gpu *g; void *const *in, *const *out; } Call;
+typedef struct { Gpu *g; void *in[2], *out[1]; bool turn; } Call;
 
 static bool enqueue_call(void *arg, int i, void *stream)
 {
-    const Call *c = arg;
-    (void)i;
-    return executor_cuda.run(c->g->e, c->in, c->out, NULL, stream, c->g->cx->diags);
+    Call *c = arg;
+    return executor_cuda.run(c->g->e, &c->in[c->turn ? i % 2 : 0], c->out, NULL, stream, c->g->cx->diags);
+}
+
+/* What a call costs the host where a map must be made for the input of every call. */
+void test_maps_host_time(void **state)
+{
+    Gpu *g = *state;
+    enum { ROWS = 64 };
+    need_sm90();
+    CudaTimer *t = cuda_timer_new(0, g->cx->diags);
+    require(g, t != NULL);
+    for (int graph = 0; graph < 2; graph++) {
+        double us[2];
+        open_plan(g, map_plan(g->cx, (MapPlan){.steps = STEPS, .waits = !graph, .rows = ROWS}));
+        Set a = set_new(g, ROWS, "A"), b = set_new(g, ROWS, "B");
+        Call c = {.g = g, .in = {a.in[0], b.in[0]}, .out = {a.out[0]}};
+        for (int turn = 0; turn < 2; turn++) {
+            c.turn = turn;
+            require(g, cuda_time_host(t, enqueue_call, &c, 500, &us[turn], g->cx->diags));
+            assert_true(!on_gpu || us[turn] <= 10);
+        }
+        print_message("  host time of one call, %s: %.2f us, %.2f us where its input moves\n", graph ? "a graph" : "three launches", us[0], us[1]);
+        executor_cuda.close(g->e);                     /* its stream is the timer's */
+        g->e = NULL;
+        set_free(g, &a);
+        set_free(g, &b);
+    }
+    cuda_timer_free(t);
 }
 
 void test_early_launches(void **state)
@@ -195,18 +221,18 @@ void test_early_launches(void **state)
     map_on_host(x, want, ROWS, CHAIN);
     for (int waits = 0; waits < 2; waits++) {
         open_plan(g, map_plan(g->cx, (MapPlan){.steps = CHAIN, .waits = waits, .rows = ROWS}));
-        void *in[] = {device_new(g, x, N * 4)}, *out[] = {device_new(g, NULL, N * 4)};
+        Call c = {.g = g, .in = {device_new(g, x, N * 4)}, .out = {device_new(g, NULL, N * 4)}};
         double us[CALLS];
-        require(g, cuda_time(t, (CudaTiming){.warmup = 3, .batch = 8}, enqueue_call, &(Call){g, in, out}, CALLS, us, g->cx->diags));
-        device_get(g, have, out[0], N * 4, cuda_timer_stream(t));
+        require(g, cuda_time(t, (CudaTiming){.warmup = 3, .batch = 8}, enqueue_call, &c, CALLS, us, g->cx->diags));
+        device_get(g, have, c.out[0], N * 4, cuda_timer_stream(t));
         expect_near(have, want, N, 0, "a chain");
         print_message("  a graph of %d small kernels, each after %s the one before: %.2f us a kernel\n", CHAIN, waits ? "a wait of its own for" : "the end of",
                       us[CALLS / 2] / CHAIN);
         assert_int_equal(cuda_executor_stats(g->e).instantiated, 1);
         executor_cuda.close(g->e);                     /* its stream is the timer's */
         g->e = NULL;
-        executor_cuda.release(g->v, in[0]);
-        executor_cuda.release(g->v, out[0]);
+        executor_cuda.release(g->v, c.in[0]);
+        executor_cuda.release(g->v, c.out[0]);
     }
     cuda_timer_free(t);
 }
