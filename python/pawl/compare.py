@@ -25,7 +25,7 @@ import tempfile
 import time
 
 from . import records, render
-from .report import COLUMNS, cells, line, summary, write_json
+from .report import COLUMNS, cells, closing, line, write_json
 from .row import Ours, Row, Tensors, run_pawl
 from .torch_side import Cache, brief, machine, modes_of, say
 
@@ -152,12 +152,9 @@ def compare(options, shared, meta, cache):
     print(line([c for c, _ in COLUMNS]), flush=True)
     for task in sorted(tasks, key=lambda t: t not in anchors):                # anchors first: they speak for the others
         compare_task(task, options, shared, rows, meta, cache, task in anchors)
-    s = summary(rows)
     meta.update(finished=time.strftime("%Y-%m-%dT%H:%M:%S"), anchors=shared["anchors"].off)
     write_json(options.json, meta, rows)
-    if s["geometric_mean"]:
-        print(f"geometric mean over {s['timed']} rows: {s['geometric_mean']:.3f}x the best torch mode"
-              + (f"; slower: {', '.join(s['losing'])}" if s["losing"] else ""), flush=True)
+    print(closing(rows), flush=True)
     return 0 if rows and all(r["ok"] for r in rows) else 1
 
 

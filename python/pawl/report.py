@@ -17,6 +17,8 @@ def verdict(r):
     deviation = (r.get("baseline") or {}).get("deviation", {}).get("best")
     if deviation is not None:
         text += f", torch {deviation:+.1%} of baseline"
+    if r.get("collapsed"):
+        text += ", by algebra"
     return text + (f", {r['recorded']['verdict']}" if r.get("recorded") else "")
 
 
@@ -36,18 +38,38 @@ def line(values):
     return "  ".join(str(v).ljust(w) for v, (_, w) in zip(values, COLUMNS)).rstrip()
 
 
-def counts(r):
-    """Whether a row's ratio means something: not where it rests on a record that the anchors contradict."""
-    return bool(r.get("best") and r["modes"][r["best"]].get("ratio") and (not r.get("recorded") or r["recorded"]["agrees"]))
+def ratio(r):
+    """A row's ratio to the best mode; None where it means nothing: without one, or where it rests on a record that the anchors
+    contradict."""
+    if r.get("recorded") and not r["recorded"]["agrees"]:
+        return None
+    return r["modes"].get(r.get("best"), {}).get("ratio")
+
+
+def mean_ratio(rows):
+    from math import exp, log
+    ratios = [ratio(r) for r in rows]
+    return exp(sum(map(log, ratios)) / len(ratios)) if ratios else None
 
 
 def summary(rows):
-    """Geometric mean of the ratios to the best mode, and the rows that lose."""
-    from math import exp, log
-    ratios = [r["modes"][r["best"]]["ratio"] for r in rows if counts(r)]
-    losing = [f"{r['task']} {r['workload']}" for r in rows if counts(r) and r["modes"][r["best"]].get("ratio_high", 1) < 0.98]
-    mean = exp(sum(map(log, ratios)) / len(ratios)) if ratios else None
-    return {"geometric_mean": mean, "rows": len(rows), "timed": len(ratios), "ok": sum(r["ok"] for r in rows), "losing": losing}
+    """Geometric mean of the ratios to the best mode, and the rows that lose. What algebra took apart stands apart, too."""
+    timed = [r for r in rows if ratio(r)]
+    losing = [f"{r['task']} {r['workload']}" for r in timed if r["modes"][r["best"]].get("ratio_high", 1) < 0.98]
+    collapsed = [f"{r['task']} {r['workload']}" for r in timed if r.get("collapsed")]
+    return {"geometric_mean": mean_ratio([r for r in timed if not r.get("collapsed")]), "geometric_mean_with_collapsed": mean_ratio(timed),
+            "rows": len(rows), "timed": len(timed), "ok": sum(r["ok"] for r in rows), "losing": losing, "collapsed": collapsed}
+
+
+def closing(rows):
+    """The last line."""
+    s = summary(rows)
+    if s["geometric_mean"] is None:
+        return f"{s['rows']} rows, {s['ok']} ok, none with a ratio that counts"
+    text = f"geometric mean over {s['timed'] - len(s['collapsed'])} rows: {s['geometric_mean']:.3f}x the best torch mode"
+    if s["collapsed"]:
+        text += f" (with what algebra took apart, {', '.join(s['collapsed'])}: {s['geometric_mean_with_collapsed']:.3f}x)"
+    return text + (f"; slower: {', '.join(s['losing'])}" if s["losing"] else "")
 
 
 def write_json(path, meta, rows):
