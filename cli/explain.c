@@ -3,6 +3,7 @@
 #include "autotune/ceilings.h"
 #include "cli/evidence.h"
 #include "cli/job.h"
+#include "cli/product.h"
 #include "cli/table.h"
 #include <math.h>
 #include <string.h>
@@ -108,8 +109,10 @@ static void add_schedule(json_t *j, Job *job, const Group *g)
     schedule_print(&b, &g->schedule);
     json_object_set_new(j, "schedule", json_text(b.text ? b.text : ""));
     json_object_set_new(j, "schedule_from", json_text(g->schedule_from));
-    if (!job->db || !db_get_tuning(job->db, (DbKey){job->device.name, job->device.environment},
-                                   g->key, g->text, false, &t))
+    bool tuned = job->db && db_get_tuning(job->db, (DbKey){job->device.name, job->device.environment}, g->key, g->text, false, &t);
+    if (g->matmul)
+        json_object_set_new(j, "product", product_json(job, g, tuned ? &t : NULL));
+    if (!tuned)
         return;
     json_t *m = json_object();
     json_object_set_new(m, "schedule", json_text(t.schedule));
@@ -335,6 +338,7 @@ static void print_group(Arena *a, FILE *to, const json_t *g)
     if (number(g, "kernel_of") != number(g, "group"))
         fprintf(to, "; in the kernel of group %d", (int)number(g, "kernel_of"));
     fputc('\n', to);
+    product_print(to, json_object_get(g, "product"), m ? number(m, "us") : NAN);
     print_indented(to, text(g, "why_not"), "       not ");
 }
 

@@ -1,9 +1,11 @@
 """opt, doctor, db, tune, bench: what they print, and that they stop when told to."""
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 import unittest
@@ -137,6 +139,33 @@ class Commands(unittest.TestCase):
 
     def tune(self, *more, **options):
         return self.pawl("tune", support.task("norm.yaml"), "-d", "cpu", "-w", "small", "--budget", "6", *more, **options)
+
+    def test_explain_says_what_a_product_beat(self):
+        """The log of measurements has all that was tried; of a schedule the last one counts, of another driver none."""
+        task = (support.task("linear.yaml"), "-d", "cpu", "-w", "eight", "--pick", "stack_projections=1")
+        self.pawl("tune", *task, "--budget", "5", "-q")
+        group = next(g for g in self.json("explain", *task)[0]["groups"] if "product" in g)
+        product = group["product"]
+        extents = [product[k] for k in ("m", "n", "k", "batch")]
+        self.assertEqual((extents, product["format"], product["class"]), ([8, 48, 32, 1], "bf16", "bf16"))
+        self.assertAlmostEqual(product["tflops"], 2 * 8 * 48 * 32 / group["measured"]["us"] * 1e-6)
+        self.assertEqual((product["library"], product["other_tile"]), (None, None))
+        with contextlib.closing(sqlite3.connect(os.path.join(self.cwd, "cache", "tuning.sqlite"))) as db, db:
+            device, here = db.execute("SELECT device, environment FROM tunings").fetchone()
+            problem = int(group["problem"], 16)
+            problem -= (problem >> 63) << 64
+            for what, outcome, us, where in (
+                    ("library algorithm=1", "ok", 0.5, here), ("library algorithm=1", "ok", 41, here), ("library algorithm=2", "ok", 42, here),
+                    ("library algorithm=3", "wrong result: x", 1, here), ("library algorithm=4", "ok", 1, "driver=1 " + here),
+                    ("gemm bm=64", "ok", 43, here), ("gemmed", "ok", 1, here), (group["measured"]["schedule"], "ok", 0.1, here)):
+                db.execute("INSERT INTO measurements (device, environment, problem, what, outcome, us, samples, date) "
+                           "VALUES (?, ?, ?, ?, ?, ?, 30, 0)", (device, where, problem, what, outcome, us))
+        product = next(g for g in self.json("explain", *task)[0]["groups"] if "product" in g)["product"]
+        self.assertEqual(product["library"], {"schedule": "library algorithm=1", "us": 41})
+        self.assertEqual(product["other_tile"], {"schedule": "gemm bm=64", "us": 43})
+        text = self.pawl("explain", *task).stdout
+        self.assertRegex(text, r'product 8x48x32, bf16, class bf16, [\d.e-]+ TFLOP/s\n +the library\'s best: 41.00 us, [\d.]+x "library algorithm=1"')
+        self.assertRegex(text, r'the next tile: 43.00 us, [\d.]+x "gemm bm=64"')
 
     def test_tune_remembers(self):
         first = self.tune("--format=json")
