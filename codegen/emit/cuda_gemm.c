@@ -73,6 +73,8 @@ static void print_fields(Cuda *c)
     set(c, "k_exact", g->k_exact);
     set_matrix(c, "exact_a", &g->exact_a);
     set_matrix(c, "exact_b", &g->exact_b);
+    if (g->exact_b.buffer == UINT32_MAX)
+        cu_line(c, "problem.from_pieces = true;");
 }
 
 /* Offsets and strides may pass 2^31 where the body's indices do not: in 64 bits, over the parameters as they came (NAME_: cuda.c). */

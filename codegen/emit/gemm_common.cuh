@@ -13,7 +13,8 @@ struct GemmProblem {
     const float *inv_a, *inv_b;                                        // scales of rows and columns, negative: recompute
     long long stride_inv_a, stride_inv_b;
     GemmMatrix a, b, a_lo, b_lo;                                       // the pieces
-    GemmMatrix exact_a, exact_b;                                       // to recompute from; exact_b.data null: from the pieces
+    GemmMatrix exact_a, exact_b;                                       // to recompute from
+    bool from_pieces;                                                  // there is no exact_b: from b's pieces
     int k_exact;
 };
 
@@ -45,6 +46,9 @@ struct GemmTiles {
 };
 
 // ---- a warp's share of a tile ------------------------------------------------------------------------------------------------
+
+template <bool TF32> struct GemmPiece { using Type = unsigned short; };
+template <> struct GemmPiece<true> { using Type = float; };
 
 // ROWS times 16 rows, STRIDE apart, by COLUMNS columns, as many of each of PARTS parts. Thread l holds of every 16 by 8 the rows l / 4
 // and l / 4 + 8, the columns l % 4 * 2 and the next: two sums of the first row, two of the second. A piece that is staged is 16 rows by
@@ -136,40 +140,45 @@ struct GemmShare {
         }
     }
 
-    static __device__ __forceinline__ gemm_u64 index(const GemmMatrix &x, int z, int i, int k)
+    // ---- recomputation ----
+
+    static __device__ __forceinline__ float value(float x) { return x; }
+    static __device__ __forceinline__ float value(unsigned short half)
     {
-        return x.offset + z * x.stride_batch + (x.trans ? k * x.ld + i : i * x.ld + k);
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(half));
+        return x;
     }
 
-    static __device__ __forceinline__ float piece_value(const GemmMatrix &x, gemm_u64 at)
+    // Row i of A or column i of B; its elements are `step` apart.
+    template <typename T> __device__ __forceinline__ const T *line(const GemmMatrix &x, int i) const
     {
-        if constexpr (IS_TF32)
-            return static_cast<const float *>(x.data)[at];
-        float f;
-        asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(static_cast<const unsigned short *>(x.data)[at]));
-        return f;
+        return static_cast<const T *>(x.data) + (x.offset + batch * x.stride_batch + (x.trans ? i : i * x.ld));
     }
-
-    // B as it was before it was split.
-    __device__ __forceinline__ float exact_b(const GemmProblem &p, int j, int k, float scale) const
-    {
-        if (p.exact_b.data)
-            return static_cast<const float *>(p.exact_b.data)[index(p.exact_b, batch, j, k)];
-        const float high = piece_value(p.b, index(p.b, batch, j, k));
-        if constexpr (!THREE)
-            return high * scale;
-        const float low = piece_value(p.b_lo, index(p.b_lo, batch, j, k));
-        return (IS_TF32 ? high + low : fmaf(low, 0x1p-11f, high)) * scale;
-    }
+    static __device__ __forceinline__ long long step(const GemmMatrix &x) { return x.trans ? x.ld : 1; }
 
     // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it.
     __device__ __forceinline__ float exact(const GemmProblem &p, int i, int j) const
     {
-        const float *a = static_cast<const float *>(p.exact_a.data), scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
+        using Piece = typename GemmPiece<IS_TF32>::Type;
+        const float *a = line<float>(p.exact_a, i);
         float x = 0.0f;
-        #pragma unroll 16
-        for (int k = 0; k < p.k_exact; k++)
-            x = fmaf(a[index(p.exact_a, batch, i, k)], exact_b(p, j, k, scale), x);
+        if (!p.from_pieces) {
+            const float *b = line<float>(p.exact_b, j);
+            #pragma unroll 8
+            for (int k = 0; k < p.k_exact; k++)
+                x = fmaf(a[k * step(p.exact_a)], b[k * step(p.exact_b)], x);
+            return x;
+        }
+        const Piece *high = line<Piece>(p.b, j), *low = line<Piece>(p.b_lo, j);
+        const float scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
+        #pragma unroll 4
+        for (int k = 0; k < p.k_exact; k++) {
+            float b = value(high[k * step(p.b)]);
+            if constexpr (THREE)
+                b = IS_TF32 ? b + value(low[k * step(p.b_lo)]) : fmaf(value(low[k * step(p.b_lo)]), 0x1p-11f, b);
+            x = fmaf(a[k * step(p.exact_a)], b * scale, x);
+        }
         return x;
     }
 
@@ -179,7 +188,7 @@ struct GemmShare {
     {
         const float *inv_a = p.inv_a + batch * p.stride_inv_a, *inv_b = p.inv_b + batch * p.stride_inv_b;
         #pragma unroll 1
-        for (int first = -32; first < (p.exact_b.data ? PARTS * WIDTH : 0); first += 32) {
+        for (int first = -32; first < (p.from_pieces ? 0 : PARTS * WIDTH); first += 32) {
             const bool rows = first < 0;
             const int c = rows ? 0 : first + lane, i = row + lane % 16, j = col + c % WIDTH;
             const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[p.part_start[c / WIDTH] + j] : 1.0f;
