@@ -22,6 +22,9 @@ struct GemmProblem {
 
 GEMM_DEVICE unsigned gemm_shared(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 
+// Where a part begins in B. (Indexing would put the problem in memory.)
+GEMM_DEVICE int gemm_start(const GemmProblem &p, int part) { return part ? p.part_start[1] : p.part_start[0]; }
+
 // ---- the order of tiles ------------------------------------------------------------------------------------------------------
 
 // Where a tile lies: first row, first column in every part, batch.
@@ -84,7 +87,7 @@ struct GemmShare {
             #pragma unroll
             for (int j = 0; j < COLUMNS / 32; j++) {
                 const int i = at.col + (32 * j) % OWN + lane;
-                scale_b[j] = i < p.n ? b[p.part_start[32 * j / OWN] + i] : 1.0f;
+                scale_b[j] = i < p.n ? b[gemm_start(p, 32 * j / OWN) + i] : 1.0f;
             }
         }
     }
@@ -191,7 +194,7 @@ struct GemmShare {
         for (int first = -32; first < (p.from_pieces ? 0 : PARTS * WIDTH); first += 32) {
             const bool rows = first < 0;
             const int c = rows ? 0 : first + lane, i = row + lane % 16, j = col + c % WIDTH;
-            const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[p.part_start[c / WIDTH] + j] : 1.0f;
+            const float scale = rows ? (i < p.m ? inv_a[i] : 1.0f) : j < p.n ? inv_b[gemm_start(p, c / WIDTH) + j] : 1.0f;
             unsigned left = __ballot_sync(0xffffffffu, __float_as_int(scale) < 0) & (rows ? 0xffffu : 0xffffffffu);
             __syncwarp();                                              // an element may be of a bad row and of a bad column
             #pragma unroll 1
@@ -201,7 +204,7 @@ struct GemmShare {
                 for (int e = lane; e < (rows ? PARTS * WIDTH : 16); e += 32) {
                     const int r = rows ? line : e, d = rows ? e : first + line, part = d / WIDTH, to = col + d % WIDTH;
                     if (row + r < p.m && to < p.n)
-                        staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, p.part_start[part] + to);
+                        staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, gemm_start(p, part) + to);
                 }
             }
             __syncwarp();                                              // a bad row and a bad column meet

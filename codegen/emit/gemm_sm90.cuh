@@ -234,7 +234,7 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
         constexpr unsigned short all = (1 << CLUSTER) - 1;
         #pragma unroll
         for (int part = 0; part < PARTS; part++) {
-            const int from = p.part_start[part] + tile.col + rank * SHARE;
+            const int from = gemm_start(p, part) + tile.col + rank * SHARE;
             const unsigned into = to + (part * PART + rank * SHARE) * ROW;         // MN-major: BK * 128 a 64 columns, the same
             if constexpr (B_MN) {
                 #pragma unroll
@@ -286,8 +286,20 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
 
     // PINGPONG: a warpgroup's turn to multiply. Its stages come after the other one's: it must not wait for them before, as
     // barriers tell only odd phases from even ones.
-    __device__ __forceinline__ void await_turn() const { asm volatile("bar.sync %0, 256;" ::"r"(1 + warp / 4) : "memory"); }
-    __device__ __forceinline__ void pass_turn() const { asm volatile("bar.arrive %0, 256;" ::"r"(2 - warp / 4) : "memory"); }
+    __device__ __forceinline__ void await_turn() const
+    {
+        if (warp < 4)
+            asm volatile("bar.sync 1, 256;" ::: "memory");
+        else
+            asm volatile("bar.sync 2, 256;" ::: "memory");
+    }
+    __device__ __forceinline__ void pass_turn() const
+    {
+        if (warp < 4)
+            asm volatile("bar.arrive 2, 256;" ::: "memory");
+        else
+            asm volatile("bar.arrive 1, 256;" ::: "memory");
+    }
 
     // The rounds that every multiplying warpgroup takes part in, and its tile in a round; past the end there may be one without.
     static __device__ __forceinline__ int rounds(const GemmProblem &p)
