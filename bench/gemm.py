@@ -14,205 +14,21 @@ interleaved sides (python/pawl/timing.py); kernels' own times are CUPTI's. --dry
 runs everything at small extents on the CPU, where times mean nothing. Exit code: 0, or 1 where an error was outside its rule or a row
 failed."""
 import argparse
-import concurrent.futures
 import functools
-import json
 import math
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 
+from distributions import distributions, judge
+from packages import FP32, Bench, Compiled, Maker, say, task, torch
 from pawl import capi
-from pawl.records import median
 
-FP32 = "{matmul: fp32, conv: tf32, else: fp32}"
 GEMM = ("--no-kind", "library", "--no-kind", "matmul")
 LIBRARY = ("--no-kind", "gemm", "--no-kind", "matmul", "--candidates", "32")
 SPLIT = ("--pick", "split_matmul=1", "--no-kind", "library")
-
-began = time.perf_counter()
-torch = None                    # imported where something runs
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-# ---- tasks -----------------------------------------------------------------------------------------------------------
-def task(name, dims, inputs, graph, params=None, numerics=FP32):
-    """YAML. inputs, params: {name: "f32[M, K] ~ normal(0, 1)"}."""
-    lines = [f"task: bench/{name}", f"dims: {{{', '.join(f'{k}: {v}' for k, v in dims.items())}}}"]
-    for heading, rows in (("inputs", inputs), ("params", params)):
-        lines += [f"{heading}:"] * bool(rows) + [f'  {k}: "{v}"' for k, v in (rows or {}).items()]
-    return "\n".join(lines + ["graph: |", f"  %y = {graph}", "outputs: [y]", f"numerics: {numerics}", "workloads: {w: {}}", ""])
-
-
-class Compiled:
-    """A task under some options: its package, and what tuning said."""
-
-    def __init__(self, name, text, options=()):
-        self.name, self.text, self.options = name, text, tuple(options)
-        self.key = re.sub(r"\W+", "_", f"{name}_{'_'.join(options)}")
-        self.tuned, self.tune_s, self.failed, self.package = [], None, None, None
-
-    def open(self, device):
-        self.package = capi.Package(self.path)
-        self.session = self.package.session(device)
-
-    def __call__(self, *inputs):
-        return self.session(*inputs)[0]
-
-    def side(self, name, *inputs):
-        from pawl.timing import Side
-        inputs = list(inputs)
-        enqueue = self.session.prepare(inputs, self.session.empty_outputs(inputs))
-        stream = torch.cuda.current_stream().cuda_stream if inputs[0].is_cuda else None
-        return Side(name, [lambda: enqueue(stream)], keep=False)
-
-    def schedule(self, kind):
-        return next((r["schedule"] for r in self.tuned if (r["schedule"] or "").startswith(kind + " ")), "")
-
-    def close(self):
-        if self.package:
-            self.session.close()
-            self.package.close()
-            os.remove(self.path)
-            self.package = None
-
-
-SAID = re.compile(r"(\S+) on .*: (\d+) tuned, (\d+) known, (\d+) left; ([\d.]+) s, of which compiling ([\d.]+), measuring ([\d.]+)")
-
-
-class Maker:
-    """Tunes and compiles tasks: one process an option set for tuning, several at once for compiling."""
-
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
-        self.device = "cpu" if options.rehearse else "cuda"
-
-    def pawl(self, *words):
-        return subprocess.run([capi.program(), *words], capture_output=True, text=True)
-
-    def common(self, c, db):
-        keep = [o for o in c.options]
-        if self.options.rehearse and "--pick" in keep:
-            del keep[keep.index("--pick"):keep.index("--pick") + 2]
-        if "--candidates" in keep:                              # of tuning only
-            del keep[keep.index("--candidates"):keep.index("--candidates") + 2]
-        return ["--device", self.device, "--db", os.path.join(self.folder, db), *keep]
-
-    def tune(self, some, db):
-        words = self.common(some[0], db) + list(some[0].options[some[0].options.index("--candidates"):]
-                                                if "--candidates" in some[0].options else ())
-        done = self.pawl("tune", *[c.task for c in some], *words, "--budget", str(self.options.budget), "--format=json")
-        if done.returncode:
-            say(f"pawl tune: exit {done.returncode}\n{done.stderr.strip()[-1500:]}")
-        by_name = {f"bench/{c.name}": c for c in some}
-        for m in SAID.finditer(done.stderr):
-            if m[1] in by_name:
-                by_name[m[1]].tune_s, by_name[m[1]].tune_parts = float(m[5]), (float(m[6]), float(m[7]))
-        for row in json.loads(done.stdout) if done.stdout.strip() else []:
-            if row["task"] in by_name:
-                by_name[row["task"]].tuned.append(row)
-
-    def compile(self, c, db):
-        c.path = os.path.join(self.folder, f"{c.key}.pawl")
-        done = self.pawl("compile", c.task, *self.common(c, db), "--no-generic", "-o", c.path, "--quiet")
-        if done.returncode:
-            c.failed = f"pawl compile {c.name}: exit {done.returncode}\n{done.stderr.strip()[-1500:]}"
-
-    def make(self, all_of_them, db="gemm.sqlite"):
-        for c in all_of_them:
-            c.task = os.path.join(self.folder, f"{c.key}.yaml")
-            with open(c.task, "w", encoding="utf-8") as f:
-                f.write(c.text)
-        if self.options.dry_run:
-            return self.explain(all_of_them)
-        sets = {}
-        for c in all_of_them:
-            sets.setdefault(c.options, []).append(c)
-        start = time.perf_counter()
-        for some in sets.values() if not self.options.rehearse else ():
-            self.tune(some, db)
-        middle = time.perf_counter()
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda c: self.compile(c, db), all_of_them))
-        for c in all_of_them:
-            if c.failed:
-                say(c.failed)
-            else:
-                c.open(self.device)
-        say(f"  {len(all_of_them)} tasks: tuned in {middle - start:.1f} s, compiled in {time.perf_counter() - middle:.1f} s")
-        return True
-
-    def explain(self, all_of_them):
-        for c in all_of_them:
-            self.device = "sm_90a"
-            done = self.pawl("explain", c.task, *self.common(c, "none.sqlite"), "--format=json")
-            if done.returncode:
-                print(f"{c.name}: exit {done.returncode}: {done.stderr.strip()[-500:]}")
-                continue
-            for g in json.loads(done.stdout)[0]["groups"]:
-                print(f"{c.name:<44} {g['schedule']:<70} {g['predicted_us'] or math.nan:10.1f} us")
-        return False
-
-
-# ---- measuring -------------------------------------------------------------------------------------------------------
-class Bench:
-    def __init__(self, options):
-        self.options, self.device = options, "cpu" if options.rehearse else "cuda"
-        self.rows, self.bad = [], 0
-        if not options.dry_run:
-            from pawl.timing import HostTimer, Timer
-            self.timer = HostTimer() if options.rehearse else Timer()
-
-    def small(self, *extents):
-        """Extents of a rehearsal."""
-        return tuple(max(3, e // 64) for e in extents) if self.options.rehearse else extents
-
-    def time(self, sides):
-        """Medians in microseconds by name; each side's samples stay with it."""
-        self.timer.warm_up(sides)
-        self.timer.interleave(sides, self.options.pairs)
-        return {s.name: median(s.samples) for s in sides}
-
-    def kernels(self, side):
-        """{kernel: median microseconds a call} by CUPTI."""
-        names = {}
-        calls = self.timer.kernels(side)
-        for call in calls:
-            for name in {n for n, _ in call}:
-                names.setdefault(name, []).append(sum(us for n, us in call if n == name))
-        return {n: median(us) for n, us in names.items()}
-
-    def keep(self, section, **row):
-        self.rows.append({"section": section, **row})
-        if self.options.json:
-            old = []
-            if os.path.exists(self.options.json):
-                with open(self.options.json, encoding="utf-8") as f:
-                    old = [r for r in json.load(f)["rows"] if r.get("run") != RUN]
-            with open(self.options.json + ".new", "w", encoding="utf-8") as f:
-                json.dump({"rows": old + [{"run": RUN, "device": DEVICE, **r} for r in self.rows]}, f, indent=1)
-            os.replace(self.options.json + ".new", self.options.json)
-
-    def wants(self, name):
-        if self.options.max_seconds and time.perf_counter() - began > self.options.max_seconds:
-            say(f"  {name}: not begun, out of time")
-            return False
-        return not self.options.only or self.options.only in name
-
-    def failed(self, what, error):
-        self.bad += 1
-        text = re.sub(r"\s*\n\s*", " | ", str(error).strip())
-        print(f"{what:<28} FAILED: {text[:300]}", flush=True)
-
-
-RUN = time.strftime("%Y-%m-%dT%H:%M:%S")
-DEVICE = "cpu"
 
 
 def draw(shape, kind, seed, device, dtype=None):
@@ -284,7 +100,7 @@ def fp32(bench, maker):
             bench.failed(shape_name(*s), e)
         for c in some.values():
             c.close()
-        release(bench)
+        bench.release()
 
 
 def fp32_row(bench, s, dims, some):
@@ -333,85 +149,7 @@ def fp32_row(bench, s, dims, some):
         print(f"{'':<18}   {row['schedule']}", flush=True)
 
 
-def release(bench):
-    if bench.device == "cuda":
-        torch.cuda.empty_cache()
-
-
 # ---- numerics: the rule on every distribution ------------------------------------------------------------------------------
-def few(x, count, g):
-    """Rows with `count` nonzeros."""
-    keep = torch.rand(x.shape, generator=g, device=x.device).topk(min(count, x.shape[-1]), dim=-1).indices
-    return torch.zeros_like(x).scatter(-1, keep, x.gather(-1, keep))
-
-
-def some(x, share, g):
-    return torch.rand(x.shape, generator=g, device=x.device) < share
-
-
-def distributions():
-    """name: (a of [M, K], b of [K, N]) made of standard normal ones and a generator."""
-    def alternating(x, g):
-        sign = 1.0 - 2.0 * (torch.arange(x.shape[-1], device=x.device) % 2)
-        return x.abs().repeat_interleave(2, -1)[..., :x.shape[-1]] * sign
-
-    def spread(bits):
-        return lambda x, g: x * torch.exp2((torch.rand(x.shape, generator=g, device=x.device) * 2 - 1) * bits)
-
-    def mixed_rows(x, g):
-        return x * torch.exp2(torch.randint(-100, 100, (x.shape[0], 1), generator=g, device=x.device).float() / 4)
-
-    def put(value, share):
-        return lambda x, g: torch.where(some(x, share, g), torch.full_like(x, value), x)
-
-    def zero_rows(x, g):
-        return x * (torch.arange(x.shape[0], device=x.device) % 3 != 0)[:, None]
-
-    def signed_zero_rows(x, g):
-        return torch.where((torch.arange(x.shape[0], device=x.device) % 3 == 0)[:, None], torch.full_like(x, -0.0), x)
-
-    plain = lambda x, g: x                                                     # noqa: E731
-    uniform = lambda x, g: torch.rand(x.shape, generator=g, device=x.device)   # noqa: E731
-    return {
-        "normal": (plain, plain), "uniform(-1, 1)": (lambda x, g: uniform(x, g) * 2 - 1,) * 2, "uniform(0, 1)": (uniform, uniform),
-        "+5 offset": (lambda x, g: x + 5,) * 2, "x 1e3": (lambda x, g: x * 1e3,) * 2, "x 1e-3": (lambda x, g: x * 1e-3,) * 2,
-        "a x 1e15, b x 1e-15": (lambda x, g: x * 1e15, lambda x, g: x * 1e-15),
-        "0.1 % spikes x 50": (lambda x, g: torch.where(some(x, 1e-3, g), x * 50, x),) * 2,
-        "alternating cancellation": (alternating, lambda x, g: x.repeat_interleave(2, 0)[:x.shape[0]]),
-        "ties": (lambda x, g: (x * 4).round() / 4,) * 2,
-        "1 nonzero a row": (lambda x, g: few(x, 1, g), plain), "2 nonzeros": (lambda x, g: few(x, 2, g), plain),
-        "4 nonzeros": (lambda x, g: few(x, 4, g), plain), "1 nonzero, uniform": (lambda x, g: few(x.abs() % 1 + 1, 1, g), uniform),
-        "half 2^17, half 2^-17": (lambda x, g: torch.where(some(x, 0.5, g), x * 2.0 ** 17, x * 2.0 ** -17), plain),
-        "spread 2^+-8": (spread(8), plain), "spread 2^+-30 (fallback)": (spread(30), plain), "of b 2^+-30 (fallback)": (plain, spread(30)),
-        "rows 2^-25 to 2^25": (mixed_rows, lambda x, g: mixed_rows(x.T, g).T), "zero rows": (zero_rows, plain),
-        "-0 rows": (signed_zero_rows, plain), "denormals": (lambda x, g: x * 2.0 ** -130, plain),
-        "denormals among normals": (lambda x, g: torch.where(some(x, 0.01, g), x * 2.0 ** -130, x), plain),
-        "Inf": (put(math.inf, 1e-5), plain), "-Inf and Inf": (lambda x, g: put(math.inf, 1e-5)(put(-math.inf, 1e-5)(x, g), g), plain),
-        "NaN": (put(math.nan, 1e-6), plain), "Inf in both": (put(math.inf, 1e-5), put(-math.inf, 1e-5)),
-        "Inf against zero rows": (zero_rows, put(math.inf, 1e-5)), "overflow": (lambda x, g: x * 2.0 ** 66, lambda x, g: x * 2.0 ** 60),
-    }
-
-
-def judge(y, base, a, b):
-    """(worst share of what the rule allows, of its RMS form, both of cuBLAS, mismatched places) at the fp32 class."""
-    y64, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
-    finite = y64.isfinite() & (scale < 3e38)
-    kinds = [torch.where(x.isnan(), 3, torch.where(x.isposinf(), 1, torch.where(x.isneginf(), 2, 0))) for x in (y, base)]
-    differ = (kinds[0] != kinds[1]) & ~(y64.isfinite() & ~finite)              # near overflow the order of sums decides
-    zero = torch.zeros((), dtype=torch.float64, device=y.device)
-    r = torch.where(finite, (base.double() - y64).abs(), zero)
-    e = torch.where(finite, scale, zero)
-    target = torch.where(finite, y64, zero).float()
-    ulp = (torch.nextafter(target.abs(), torch.full_like(target, math.inf)).double() - target.abs().double())
-
-    def shares(x):
-        d = torch.where(finite, (x.double() - y64).abs(), zero)
-        allowed = 2 * torch.maximum(r.max(dim=-1, keepdim=True).values, 2.0 ** -22 * e) + ulp
-        rms = lambda t: t.square().mean().sqrt().item()                        # noqa: E731
-        return (d / allowed).max().item(), rms(d) / (2 * max(rms(r), 2.0 ** -22 * rms(e)) + 1e-300)
-    return *shares(y), *shares(base), int(differ.sum().item())
-
-
 def numerics(bench, maker):
     m, n, k = bench.small(2048, 2048, 4096)
     dims = {"M": m, "N": n, "K": k}
@@ -441,7 +179,7 @@ def numerics(bench, maker):
         except Exception as e:
             bench.failed(name, e)
     product.close()
-    release(bench)
+    bench.release()
 
 
 # ---- bf16: next to cuBLASLt ----------------------------------------------------------------------------------------------
@@ -484,7 +222,7 @@ def bf16(bench, maker):
             bench.failed(f"{form} {m}x{n}x{k}", e)
         for c in ways.values():
             c.close()
-        release(bench)
+        bench.release()
 
 
 def epilogue(bench, maker):
@@ -511,7 +249,7 @@ def epilogue(bench, maker):
             bench.failed(f"{name} {m}x{n}x{k}", e)
         for c in ways.values():
             c.close()
-        release(bench)
+        bench.release()
 
 
 def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
@@ -594,7 +332,6 @@ SECTIONS = {"fp32": fp32, "numerics": numerics, "bf16": bf16, "epilogue": epilog
 
 
 def main():
-    global torch, DEVICE
     a = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     a.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
     a.add_argument("--json", metavar="FILE", help="append what was measured")
@@ -611,12 +348,11 @@ def main():
     if unknown:
         a.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     if not options.dry_run:
-        import torch as imported
-        torch = imported
+        if not torch:
+            sys.exit("this needs PyTorch; --dry-run does without")
         torch.backends.cuda.matmul.allow_tf32 = False
         if not options.rehearse and not torch.cuda.is_available():
             sys.exit("no GPU here: --rehearse runs on the CPU, --dry-run compiles nothing")
-        DEVICE = "cpu" if options.rehearse else torch.cuda.get_device_name()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or temporary
         os.makedirs(folder, exist_ok=True)
@@ -625,7 +361,7 @@ def main():
             start = time.perf_counter()
             SECTIONS[name](bench, maker)
             say(f"{name}: {time.perf_counter() - start:.1f} s")
-    print(f"\n{time.perf_counter() - began:.0f} s; {bench.bad} outside their rule or failed")
+    print(f"\n{time.perf_counter() - bench.began:.0f} s; {bench.bad} outside their rule or failed")
     return 1 if bench.bad else 0
 
 
