@@ -410,15 +410,7 @@ bool job_compile(Job *j, const Workload *w, Compiled *out)
 
 bool job_weights(Job *j, Compiled *list, uint32_t n)
 {
-    Plan **plans = arena_new_array(j->cx->arena, Plan *, n);
-    for (uint32_t i = 0; i < n; i++)
-        plans[i] = list[i].plan;
-    double start = clock_seconds();
-    if (!weights_materialise(j->cx, plans, n, j->task))
-        return false;
-    if (n)
-        list[0].seconds_weights = clock_seconds() - start;
-    return true;
+    return compile_weights(j->cx, j->task, list, n);
 }
 
 char *plan_summary(Arena *a, const Plan *p)

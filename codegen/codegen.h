@@ -91,11 +91,13 @@ typedef struct CompileOptions {
     PassOptions passes;
     CodegenOptions codegen;
     const ChoicePick *picks; uint32_t n_picks;     /* measured choices; others take the model's default */
+    const Str *plain; uint32_t n_plain;            /* choices whose rewritten form the values of weights rule out (compile_weights) */
     bool no_weights;                               /* leave plan->weights[i].data NULL */
 } CompileOptions;
 
 typedef struct Compiled {
     const Workload *workload;                      /* NULL: generic */
+    CompileOptions options;
     Graph *graph;                                  /* specialised, before any pass */
     Graph *with_choices, *resolved;                /* after passes; after picks */
     PassReport report;
@@ -106,5 +108,8 @@ typedef struct Compiled {
 } Compiled;
 
 bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out);
+/* The weights of all plans (compiled with no_weights), made once. Plans whose split products cannot hold a weight that has come out are
+ * compiled again with those products as they were written. */
+bool compile_weights(Context *cx, Task *t, Compiled *list, uint32_t n);
 /* manifest.json of a package: versions, options, decisions, provenance of every kernel */
 char *compile_manifest(Arena *a, const Task *t, const Compiled *c, uint32_t n, const CompileOptions *o);

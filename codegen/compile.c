@@ -1,7 +1,8 @@
 /* codegen/compile.c — the whole way for one workload of a task: specialise, passes, choices, code. */
 #include "base/file.h"
-#include "codegen/codegen.h"
+#include "codegen/group.h"
 #include "pawl_version.h"
+#include "runtime/recipe.h"
 
 #include <jansson.h>
 
@@ -13,6 +14,21 @@ static const ChoicePick *find_pick(const CompileOptions *o, Str id)
     return NULL;
 }
 
+static bool is_plain(const CompileOptions *o, Str id)
+{
+    for (uint32_t i = 0; i < o->n_plain; i++)
+        if (!strcmp(o->plain[i], id))
+            return true;
+    return false;
+}
+
+static PlanDecision plain_decision(Context *cx, Str id)
+{
+    return (PlanDecision){id, str_intern(cx->strs, "as written"),
+                          str_intern(cx->strs, "a weight has a row or column that f16 pieces do not hold: numbers that are not finite, or nonzero ones "
+                                               "more than 2^29 apart")};
+}
+
 /* Choices with a pick (measured, or the user's) take it. The others are tried one at a time under the machine model, the rest as
  * picked so far; the unrewritten form stays unless another is predicted to be faster. */
 static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o, const CodegenOptions *codegen, Compiled *out)
@@ -22,9 +38,13 @@ static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o,
     ChoicePick *picks = arena_new_array(cx->scratch, ChoicePick, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         const ChoicePick *given = find_pick(o, list[i].id);
-        picks[i] = (ChoicePick){list[i].id, given ? given->alternative : 0};
+        picks[i] = (ChoicePick){list[i].id, given && !is_plain(o, list[i].id) ? given->alternative : 0};
     }
     for (uint32_t i = 0; i < n; i++) {
+        if (is_plain(o, list[i].id)) {
+            vec_push(cx->arena, &out->decisions, plain_decision(cx, list[i].id));
+            continue;
+        }
         if (find_pick(o, list[i].id))
             continue;
         double best = -1, first = -1;
@@ -48,9 +68,9 @@ static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o,
     return out->resolved != NULL;
 }
 
-bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out)
+static bool compile_plan(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out)
 {
-    *out = (Compiled){.workload = w};
+    *out = (Compiled){.workload = w, .options = *o};
     double start = clock_seconds();
     out->graph = graph_specialise(t->graph, w ? w->values : NULL, w ? w->n : 0);
     if (!out->graph)
@@ -73,13 +93,87 @@ bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOpti
     for (uint32_t i = 0; i < out->decisions.n; i++)
         vec_push(cx->arena, &out->plan->decisions, out->decisions.data[i]);
     out->plan->workload = w ? w->name : NULL;
-    double built = clock_seconds();
-    if (!o->no_weights && !o->codegen.no_code && !weights_materialise(cx, &out->plan, 1, t))
-        return false;
     out->seconds_passes = passed - start;
-    out->seconds_codegen = built - passed;
-    out->seconds_weights = clock_seconds() - built;
+    out->seconds_codegen = clock_seconds() - passed;
     return true;
+}
+
+/* ---- weights -------------------------------------------------------------------------------------------------------------- */
+/* Do the pieces of this weight, right operand of product `n`, hold all of it? Its scales say so. */
+static bool weight_holds(Context *cx, const Compiled *c, const Node *n)
+{
+    Str recipe = weight_describe(cx, c->resolved, split_operand(n, 1).inv).recipe;
+    vec_foreach(PlanWeight, w, &c->plan->weights)
+        if (w->recipe == recipe && w->data && !recipe_scales_hold(w->data))
+            return false;
+    return true;
+}
+
+/* Adds to the choices that must stay as written; false: none. */
+static bool find_plain(Context *cx, Compiled *c)
+{
+    Vec(Str) plain = {0};
+    bool found = false;
+    for (uint32_t i = 0; i < c->options.n_plain; i++)
+        vec_push(cx->arena, &plain, c->options.plain[i]);
+    for (uint32_t i = 0; i < c->resolved->nodes.n; i++) {
+        const Node *n = c->resolved->nodes.data[i];
+        bool folds = n->op == OP_SPLIT_MATMUL && !split_operand(n, 1).exact && split_operand(n, 1).inv;
+        if (folds && !weight_holds(cx, c, n) && !is_plain(&c->options, split_choice_id(cx, n))) {
+            vec_push(cx->arena, &plain, split_choice_id(cx, n));
+            c->options.plain = plain.data;
+            c->options.n_plain = plain.n;
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* The decisions of the first plan stay, but for the choices that have changed. */
+static bool compile_again(Context *cx, Task *t, Compiled *c)
+{
+    Compiled old = *c;
+    if (!compile_plan(cx, t, old.workload, &old.options, c))
+        return false;
+    c->seconds_passes += old.seconds_passes;
+    c->seconds_codegen += old.seconds_codegen;
+    Graph *graphs[] = {old.graph, old.with_choices, old.resolved};
+    for (int i = 0; i < 3; i++)
+        graph_free(graphs[i]);
+    c->plan->decisions.n = 0;
+    vec_foreach(PlanDecision, d, &old.plan->decisions)
+        if (!is_plain(&c->options, d->choice))
+            vec_push(cx->arena, &c->plan->decisions, *d);
+    for (uint32_t i = 0; i < c->options.n_plain; i++)
+        vec_push(cx->arena, &c->plan->decisions, plain_decision(cx, c->options.plain[i]));
+    return true;
+}
+
+bool compile_weights(Context *cx, Task *t, Compiled *list, uint32_t n)
+{
+    Plan **plans = arena_new_array(cx->arena, Plan *, n + 1);
+    double start = clock_seconds();
+    for (bool again = true; again; ) {
+        for (uint32_t i = 0; i < n; i++)
+            plans[i] = list[i].plan;
+        if (!weights_materialise(cx, plans, n, t))
+            return false;
+        again = false;
+        for (uint32_t i = 0; i < n; i++)
+            if (find_plain(cx, &list[i])) {
+                again = true;
+                if (!compile_again(cx, t, &list[i]))
+                    return false;
+            }
+    }
+    if (n)
+        list[0].seconds_weights = clock_seconds() - start;
+    return true;
+}
+
+bool compile_workload(Context *cx, Task *t, const Workload *w, const CompileOptions *o, Compiled *out)
+{
+    return compile_plan(cx, t, w, o, out) && (o->no_weights || o->codegen.no_code || compile_weights(cx, t, out, 1));
 }
 
 static json_t *plan_manifest(const Compiled *c)

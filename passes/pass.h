@@ -13,6 +13,7 @@ typedef struct PassOptions {
     bool verify;                                          /* graph_verify after every pass (default in dev builds and tests) */
     Numerics numerics;                                    /* contract class: which exactness may fire */
     bool f16_products;                                    /* the target multiplies f16 matrices with fp32 sums many times as fast as f32 ones */
+    double split_work;                                    /* least 2 M N K of an f32 product to be offered as one of f16 pieces; 0: the usual */
     uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 

@@ -48,7 +48,7 @@ static Dim last_dim(const Node *n, uint32_t from_end) { return n->type.shape.d[n
 static Dim depth_of(const Node *n) { return last_dim(n->in[0], node_int(n, ATTR_TRANS_A, 0) ? 1 : 0); }
 
 /* Symbols count as at their least: what is slow for short sequences should not be chosen for long ones unseen. */
-static bool pays(const Node *n)
+static bool pays(const Node *n, double least)
 {
     double work = 2 * (double)depth_of(n)->lo;
     for (uint32_t i = 0; i < node_rank(n); i++)
@@ -57,7 +57,7 @@ static bool pays(const Node *n)
     if (node_rank(n->in[1]) == 2 && !node_int(n, ATTR_TRANS_A, 0))        /* one b for all batches: they are more rows */
         for (uint32_t i = 0; i + 2 < node_rank(n); i++)
             rows *= n->type.shape.d[i]->lo;
-    return rows >= LEAST_ROWS && last_dim(n, 0)->lo >= LEAST_ROWS && depth_of(n)->lo >= LEAST_DEPTH && work >= LEAST_WORK;
+    return rows >= LEAST_ROWS && last_dim(n, 0)->lo >= LEAST_ROWS && depth_of(n)->lo >= LEAST_DEPTH && work >= (least > 0 ? least : LEAST_WORK);
 }
 
 static bool frozen(const Splitter *s, const Node *n) { return n->id < s->n_frozen && s->frozen[n->id]; }
@@ -66,7 +66,7 @@ static bool wanted(const Splitter *s, const Node *n)
 {
     double literal;
     return n->op == OP_MATMUL && n->type.dtype == DT_F32 && n->in[0]->type.dtype == DT_F32 && n->in[1]->type.dtype == DT_F32 &&
-           !frozen(s, n) && !node_literal(n->in[0], &literal) && !node_literal(n->in[1], &literal) && pays(n);
+           !frozen(s, n) && !node_literal(n->in[0], &literal) && !node_literal(n->in[1], &literal) && pays(n, s->cx->opt->split_work);
 }
 
 /* ---- layout ------------------------------------------------------------------------------------------------------------------- */

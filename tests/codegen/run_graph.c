@@ -86,11 +86,12 @@ static bool execute(Context *cx, Plan *p, const Graph *g, const int64_t *symbol,
 }
 
 /* A copy as the passes leave it, with any of the alternatives. */
-static Graph *rewritten(Context *cx, const Graph *g, uint64_t picks, uint32_t piece)
+static Graph *rewritten(Context *cx, const Graph *g, const RunOptions *o)
 {
     Graph *copy = graph_specialise(g, NULL, 0);
-    PassOptions po = {.verify = true, .piece = piece};
-    if (piece)
+    bool all = o->piece || o->split;
+    PassOptions po = {.verify = true, .piece = o->piece, .f16_products = o->split, .split_work = 1};
+    if (all)
         po.numerics = (Numerics){NUM_FP32, NUM_FP32, NUM_FP32, 0};
     if (!copy || !pipeline_run(copy, &po, NULL))
         return NULL;
@@ -98,7 +99,7 @@ static Graph *rewritten(Context *cx, const Graph *g, uint64_t picks, uint32_t pi
     ChoiceInfo *list = choices_list(copy, cx->scratch, &n);
     ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
     for (uint32_t i = 0; i < n; i++)
-        pick[i] = (ChoicePick){list[i].id, piece ? list[i].n_alternatives - 1 : (uint32_t)(hash_mix(picks, i) >> 32) % list[i].n_alternatives};
+        pick[i] = (ChoicePick){list[i].id, all ? list[i].n_alternatives - 1 : (uint32_t)(hash_mix(o->picks, i) >> 32) % list[i].n_alternatives};
     return choices_resolve(copy, pick, n);
 }
 
@@ -168,7 +169,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (o->schedule || o->kind)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
     double start = cpu_seconds();
-    if (o->passes && !(compiled = rewritten(cx, g, o->picks, o->piece)))
+    if (o->passes && !(compiled = rewritten(cx, g, o)))
         return false;
     *plan = codegen_plan(cx, compiled, NULL, &co);
     if (o->seconds)
