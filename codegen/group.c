@@ -17,7 +17,8 @@ enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, C
 
 typedef struct Build {
     Group *g;
-    struct Build *into;                   /* merged */
+    struct Build *into;                   /* merged, or with another domain */
+    Dim as[MAX_RANK];                     /* then: its own symbols over those of that group */
     uint32_t n_nodes;
     bool closed;                          /* takes in nothing more (scans) */
 } Build;
@@ -267,6 +268,7 @@ static bool merge(Former *f, Build *a, Build *b)
         a->g->outer_mask = b->g->outer_mask;
     a->n_nodes += b->n_nodes;
     b->into = a;
+    memcpy(b->as, a->g->sym, sizeof b->as);
     /* pending visits of b keep b's symbols: rewritten when next looked at (see settle_visits) */
     b->g->matmul = NULL;
     return true;
@@ -278,18 +280,18 @@ static uint32_t settle_visits(Former *f, Node *n)
     Visit *v = f->visits[n->id].data;
     uint32_t count = f->visits[n->id].n, kept = 0;
     for (uint32_t i = 0; i < count; i++) {
-        Build *own = v[i].b, *now = build_of(own);
-        if (own != now) {
+        for (Build *own = v[i].b; own->into; own = v[i].b) {
             DimSubst s[MAX_RANK];
             uint32_t ns = 0;
-            for (uint32_t d = 0; d < now->g->domain.rank; d++)
+            for (uint32_t d = 0; d < own->g->domain.rank; d++)
                 if (!dim_is_const(own->g->sym[d]))
-                    s[ns++] = (DimSubst){own->g->sym[d], now->g->sym[d]};
+                    s[ns++] = (DimSubst){own->g->sym[d], own->as[d]};
             for (uint32_t k = 0; k < v[i].n_at; k++)
                 for (uint32_t d = 0; d < node_rank(n); d++)
                     v[i].at[k].d[d] = dim_subst(f->p, v[i].at[k].d[d], s, ns);
-            v[i].b = now;
+            v[i].b = own->into;
         }
+        Build *now = v[i].b;
         uint32_t j = 0;
         while (j < kept && v[j].b != now)
             j++;
@@ -313,6 +315,68 @@ static uint32_t settle_visits(Former *f, Node *n)
     return f->visits[n->id].n = kept;
 }
 
+/* The group again, with dim `d` of its domain as two, the inner one of extent `part`. */
+static Build *split_dim(Former *f, Build *b, uint32_t d, Dim part)
+{
+    Group *g = b->g;
+    Build *now = arena_copy(f->a, b, sizeof *b);
+    b->g = arena_copy(f->a, g, sizeof *g);
+    b->into = now;
+    memcpy(b->as, g->sym, sizeof b->as);
+    for (uint32_t i = g->domain.rank++; i > d + 1; i--) {
+        g->domain.d[i] = g->domain.d[i - 1];
+        g->sym[i] = g->sym[i - 1];
+    }
+    Dim outer = g->domain.d[d] = dim_floordiv(f->p, b->g->domain.d[d], part);
+    g->domain.d[d + 1] = part;
+    g->sym[d] = dim_is(outer, 1) ? dim_const(f->p, 0) : dim_sym_below(f->p, "i", outer);
+    g->sym[d + 1] = dim_sym_below(f->p, "i", part);
+    b->as[d] = dim_add(f->p, dim_mul(f->p, g->sym[d], part), g->sym[d + 1]);
+    for (uint32_t i = 0; i < g->outputs.n; i++)
+        for (uint32_t k = 0; k < node_rank(g->outputs.data[i].node); k++)
+            g->outputs.data[i].at.d[k] = dim_subst(f->p, g->outputs.data[i].at.d[k], &(DimSubst){b->g->sym[d], b->as[d]}, 1);
+    vec_push(f->a, &f->builds, now);
+    return now;
+}
+
+/* A constant by which `e` divides `sym`; everything else that it does with `sym` counts, too, as division by 1. */
+static int64_t divisor_of(Dim e, Dim sym)
+{
+    if (!dim_uses(e, sym))
+        return 0;
+    if (e->kind == DIM_FLOORDIV && e->a == sym && dim_is_const(e->b))
+        return e->b->value;
+    int64_t all = 0;
+    for (uint32_t i = 0; e->kind == DIM_SUM && i < e->n_terms; i++)
+        for (uint32_t k = 0; k < e->terms[i].n_atoms; k++) {
+            int64_t one = e->terms[i].atoms[k] == e ? 1 : divisor_of(e->terms[i].atoms[k], sym);
+            all = !one || all == one ? all : all ? 1 : one;
+        }
+    return all ? all : 1;
+}
+
+/* A norm of groups of channels is read at i / R, R channels a group: its outputs share a reduction where i is two dims. */
+static void split_domain_for(Former *f, Node *n)
+{
+    Visit *v = f->visits[n->id].data;
+    if (f->visits[n->id].n != 1 || v->n_at != 1 || v->many)
+        return;
+    for (uint32_t d = 0; d < v->b->g->domain.rank; d++) {
+        Group *g = v->b->g;
+        int64_t part = 0;
+        for (uint32_t k = 0; k < node_rank(n) && !dim_is_const(g->sym[d]); k++) {
+            int64_t one = divisor_of(v->at[0].d[k], g->sym[d]);
+            part = !one || part == one ? part : part ? 1 : one;
+        }
+        if (part < 2 || g->reduces.n || g->matmul || g->domain.rank == MAX_RANK || v->b->closed ||
+            !dim_divides(f->p, dim_const(f->p, part), g->domain.d[d]))
+            continue;
+        split_dim(f, v->b, d, dim_const(f->p, part));
+        settle_visits(f, n);
+        d++;
+    }
+}
+
 /* ---- decisions ------------------------------------------------------------------------------------------------------------------ */
 /* `at` visits every element of `n` exactly once over the group's domain: the coordinates are its symbols in some order. */
 static bool one_to_one(const Group *g, const Node *n, const Index *at)
@@ -332,6 +396,16 @@ static bool one_to_one(const Group *g, const Node *n, const Index *at)
         if (!dim_is(g->domain.d[d], 1) && !(used & 1u << d))
             return false;
     return true;
+}
+
+/* The same, where some dims of `n` are several of the domain's. */
+static bool digit_by_digit(Former *f, const Group *g, const Node *n, const Index *at)
+{
+    Index any = {0};
+    Dim coords[MAX_RANK];
+    for (uint32_t d = 0; d < node_rank(n); d++)
+        any.d[d] = dim_const(f->p, 0);
+    return matmul_domain_at(f->p, g, n, at, &any, coords);
 }
 
 static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
@@ -471,7 +545,7 @@ static bool store_in_reader(Former *f, Node *n, uint32_t n_visits)
         return false;
     Visit *v = &f->visits[n->id].data[0];
     uint32_t k = 0;
-    while (k < v->n_at && !one_to_one(v->b->g, n, &v->at[k]))
+    while (k < v->n_at && !one_to_one(v->b->g, n, &v->at[k]) && !(v->b->g->reduces.n && digit_by_digit(f, v->b->g, n, &v->at[k])))
         k++;
     if (k == v->n_at || v->b->g->matmul || refused(f, v->b, n, v) || reads_from(f, v->b, n))
         return false;
@@ -592,6 +666,8 @@ static void decide(Former *f, Node *n)
         read_by(f, n);
         return;
     }
+    if (op_class(n->op) == CLASS_REDUCE && f->o->fuse)
+        split_domain_for(f, n);
     if ((f->must[n->id] || readers > 1) && store_in_pieces(f, n))
         return;
     readers = settle_visits(f, n);

@@ -31,6 +31,7 @@ static const struct { const char *text; uint32_t groups, outputs; } cases[] = { 
     /* the rows of a group norm are the pieces */
     {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\n") "%n = group_norm(%h, %g, %c, groups=8, eps=1e-5)\n%y = amin(%n, axes=1)\n"
      "return %y }", 2, 1},
+    {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\n") "%y = group_norm(silu(%h), %g, %c, groups=4, eps=1e-5)\nreturn %y }", 1, 1},
     /* the product itself is stored beside what is reduced of it */
     {"graph g { input %x : bf16[71, 64]\nparam %w : bf16[256, 64]\n%h = matmul(%x, %w, dtype=f32, trans_b=1)\n%y = softmax(%h, axis=1)\n"
      "return %y }", 2, 3},
