@@ -220,14 +220,18 @@ def main(argv=None):
                                      for k, v in shared["ceilings"].items()))
     meta, cache = machine(options.cpu), Cache(options.cache)
     if options.record:
-        return record_all(options, shared, meta, cache)
+        code = record_all(options, shared, meta, cache)
+        cache.save(last=True)
+        return code
     with contextlib.suppress(Exception):
         meta["pawl"] = run_pawl(["version"])[1].strip()
     meta.update(pairs=options.pairs, ceilings=shared["ceilings"])
     with contextlib.ExitStack() as stack:
         shared["folder"] = options.packages or stack.enter_context(tempfile.TemporaryDirectory(prefix="pawl-compare."))
         os.makedirs(shared["folder"], exist_ok=True)
-        return compare(options, shared, meta, cache)
+        code = compare(options, shared, meta, cache)
+    cache.save(last=True)
+    return code
 
 
 if __name__ == "__main__":

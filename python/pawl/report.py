@@ -57,8 +57,9 @@ def summary(rows):
     timed = [r for r in rows if ratio(r)]
     losing = [f"{r['task']} {r['workload']}" for r in timed if r["modes"][r["best"]].get("ratio_high", 1) < 0.98]
     collapsed = [f"{r['task']} {r['workload']}" for r in timed if r.get("collapsed")]
-    return {"geometric_mean": mean_ratio([r for r in timed if not r.get("collapsed")]), "geometric_mean_with_collapsed": mean_ratio(timed),
-            "rows": len(rows), "timed": len(timed), "ok": sum(r["ok"] for r in rows), "losing": losing, "collapsed": collapsed}
+    return {"geometric_mean": mean_ratio([r for r in timed if not r.get("collapsed")]),
+            "geometric_mean_with_collapsed": mean_ratio(timed), "rows": len(rows), "timed": len(timed),
+            "ok": sum(r["ok"] for r in rows), "losing": losing, "collapsed": collapsed}
 
 
 def closing(rows):

@@ -5,6 +5,7 @@ that a user's program would not have.
 """
 import contextlib
 import hashlib
+import lzma
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ import traceback
 import zipfile
 
 FREEZING = "+freezing"
-CACHE_LIMIT = 15e6            # bytes; what a file of caches should stay under
+CACHE_LIMIT = 14e6            # bytes of compiled graphs in a file of caches
 
 
 def say(*words):
@@ -26,12 +27,13 @@ def brief(error):
 
 
 class Cache:
-    """What torch.compile keeps, in one zip file: `artifacts/HASH`, its portable artifacts, one member a process that compiled
-    something new, and `picks/PATH`, the timings by which max-autotune picked kernels for a product's shape, which also serve tasks
-    that were never compiled. A folder instead of a file is where torch.compile and Triton keep everything themselves."""
+    """What torch.compile keeps, in one zip file. `picks/PATH`: the timings by which max-autotune chose kernels for a product's shape,
+    a few kilobytes that save nearly all of the time, also for tasks that were never compiled. `artifacts/HASH.xz`: the compiled
+    graphs with their kernels, one member a process that compiled something new, as long as the file stays under CACHE_LIMIT. A
+    folder instead of a file is where torch.compile and Triton keep everything themselves."""
 
     def __init__(self, path):
-        self.path, self.members, self.own, self.seen = path, {}, None, 0
+        self.path, self.artifacts = path, {}
         if not path:
             return
         if os.path.isdir(path) or path.endswith(os.sep):
@@ -46,13 +48,16 @@ class Cache:
         import torch
         try:
             with zipfile.ZipFile(self.path) as z:
-                self.members = {name: z.read(name) for name in z.namelist()}
-            for name, data in self.members.items():
+                members = {name: z.read(name) for name in z.namelist()}
+            for name, data in members.items():
                 if name.startswith("picks/"):
                     self.restore(name.removeprefix("picks/"), data)
-                else:
+                elif name.endswith(".xz"):
+                    torch.compiler.load_cache_artifacts(lzma.decompress(data))
+                    self.artifacts[name] = data
+                else:                                                  # files of an earlier form
                     torch.compiler.load_cache_artifacts(data)
-            say(f"loaded {len(self.members)} members of torch.compile's caches from {self.path}")
+            say(f"loaded {len(members)} members of torch.compile's caches from {self.path}")
         except Exception as e:
             say(f"warning: {self.path} was not loaded: {brief(e)}")
 
@@ -77,27 +82,30 @@ class Cache:
                 with open(path, "rb") as f:
                     yield "picks/" + os.path.relpath(path, folder), f.read()
 
-    def save(self):
-        """Rewrites the file: what was loaded, and all of this process. Nothing where everything was in it."""
-        misses = cache_misses()
-        if not self.path or (misses == self.seen and os.path.exists(self.path)):
-            return
+    def graphs(self):
+        """The artifacts, this process's too, that fit: the largest go first."""
         import torch
-        self.seen = misses
+        kept = dict(self.artifacts)
+        found = torch.compiler.save_cache_artifacts() if cache_misses() or not kept else None
+        if found:
+            kept[f"artifacts/{hashlib.sha256(found[0]).hexdigest()[:24]}.xz"] = lzma.compress(found[0], preset=1)
+        while sum(map(len, kept.values())) > CACHE_LIMIT:
+            name = max(kept, key=lambda k: len(kept[k]))
+            say(f"left out of {self.path}: compiled graphs of {len(kept.pop(name)) / 1e6:.1f} MB")
+        return kept
+
+    def save(self, last=False):
+        """Rewrites the file. Compiled graphs of this process take seconds to pack: only the last time."""
+        if not self.path:
+            return
         try:
-            artifacts = torch.compiler.save_cache_artifacts()
-            self.members.pop(self.own, None)                  # this process's earlier, smaller set
-            if artifacts:
-                self.own = "artifacts/" + hashlib.sha256(artifacts[0]).hexdigest()[:24]
-                self.members[self.own] = artifacts[0]
-            self.members.update(self.picks())
-            with zipfile.ZipFile(self.path + ".tmp", "w", zipfile.ZIP_DEFLATED) as z:
-                for name, content in self.members.items():
+            members = self.graphs() if last else self.artifacts
+            with zipfile.ZipFile(self.path + ".tmp", "w") as z:
+                for name, content in members.items():
                     z.writestr(name, content)
+                for name, content in self.picks():
+                    z.writestr(name, content, zipfile.ZIP_DEFLATED)
             os.replace(self.path + ".tmp", self.path)
-            size = os.path.getsize(self.path)
-            if size > CACHE_LIMIT:
-                say(f"warning: {self.path} has {size / 1e6:.1f} MB, more than {CACHE_LIMIT / 1e6:.0f}")
         except Exception as e:
             say(f"warning: torch.compile's caches were not saved: {brief(e)}")
 

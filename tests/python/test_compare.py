@@ -21,7 +21,8 @@ if os.environ.get("PAWL_SANITIZED") == "1":
     sys.exit(77)
 from pawl import compare, errors  # noqa: E402
 
-TASKS = ("level1/015_matmul_lower_triangular", "level2/051_gemm_subtract_mean_logsumexp_gelu_add", "level2/075_gemm_groupnorm_min_biasadd")
+TASKS = ("level1/015_matmul_lower_triangular", "level2/051_gemm_subtract_mean_logsumexp_gelu_add",
+         "level2/075_gemm_groupnorm_min_biasadd")
 
 
 class Errors(unittest.TestCase):

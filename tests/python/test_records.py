@@ -54,7 +54,8 @@ class Records(unittest.TestCase):
             with open(self.path, "w", encoding="utf-8") as f:
                 json.dump({name: content}, f)
             p = program("qwen3/mlp", B=1, S=512) if "mlp" in name else program()
-            self.assertEqual({m: e["us"] for m, e in records.Record(self.path).modes(p).items()}, {"eager": 3.0, "max-autotune": 2.0})
+            self.assertEqual({m: e["us"] for m, e in records.Record(self.path).modes(p).items()},
+                             {"eager": 3.0, "max-autotune": 2.0})
 
     def test_refuses_other_files(self):
         with open(self.path, "w", encoding="utf-8") as f:
@@ -93,7 +94,8 @@ class Records(unittest.TestCase):
 
 class Report(unittest.TestCase):
     def row(self, name, ratio, **more):
-        return {"task": name, "workload": "w", "best": "m", "ok": True, "ours": {"us": 1.0, "error": {"outside": 0, "max_abs": 0.0}},
+        return {"task": name, "workload": "w", "best": "m", "ok": True,
+                "ours": {"us": 1.0, "error": {"outside": 0, "max_abs": 0.0}},
                 "modes": {"m": {"us": ratio, "ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}}, **more}
 
     def test_summary(self):
