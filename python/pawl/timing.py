@@ -3,7 +3,8 @@
 One process, one stream, cold L2, sides interleaved ABBA, medians with bootstrap intervals. Before every window a spin kernel
 holds the GPU until the host has enqueued all of the window, so that events see the GPU alone; then a write of twice the L2
 flushes it. A window is one call, or, for calls too short for the events' resolution, a batch of calls that each use buffers of
-their own. GPU-busy time (the sum of kernel times by CUPTI) is taken apart, with spin kernels as markers around each call.
+their own. GPU-busy time (during which a kernel runs, by CUPTI; kernels that overlap count once) is taken apart, with spin kernels
+as markers around each call.
 """
 import time
 from dataclasses import dataclass, field
@@ -96,6 +97,10 @@ class Timer:
 
     def kernels(self, side, reps=8):
         """What the GPU does in each call, cold L2: a list of (kernel, microseconds) a call; none where CUPTI does not answer."""
+        return [[(name, end - start) for start, end, name in call] for call in self.spans(side, reps)]
+
+    def spans(self, side, reps=8):
+        """The same with the times: (start, end, kernel) in the order of their starts, microseconds."""
         from torch.profiler import ProfilerActivity, profile
         side.call(0)
         torch.cuda.synchronize()
@@ -112,24 +117,24 @@ class Timer:
                 continue
             if e.name.startswith(("Torch-Compiled Region", "## ")):
                 continue
-            spans.append((e.time_range.start, e.time_range.end - e.time_range.start, e.name))
+            spans.append((e.time_range.start, e.time_range.end, e.name))
         spans.sort(key=lambda s: s[0])
         calls, inside = [], None
-        for _, duration, name in spans:
+        for start, end, name in spans:
             if "spin_kernel" in name:
                 if inside is not None:
                     calls.append(inside)
                 inside = [] if inside is None else None
             elif inside is not None:
-                inside.append((name, duration))
+                inside.append((start, end, name))
         return calls if len(calls) >= reps // 2 else []
 
     def busy(self, side, reps=8):
         """GPU-busy microseconds a call and kernels a call, cold L2; None where CUPTI does not answer."""
-        calls = self.kernels(side, reps)
+        calls = self.spans(side, reps)
         if not calls:
             return None
-        sums = sorted(sum(us for _, us in c) for c in calls)
+        sums = sorted(covered(c) for c in calls)
         side.busy_us = sums[len(sums) // 2]
         side.kernels = sum(len(c) for c in calls) / len(calls)
         return side.busy_us
@@ -150,8 +155,17 @@ class HostTimer(Timer):
             side.call(first + k)
         return (time.perf_counter() - start) * 1e6 / batch
 
-    def kernels(self, side, reps=8):
+    def spans(self, side, reps=8):
         return []
+
+
+def covered(spans):
+    """Time under at least one of the spans (start, end, …), sorted by start."""
+    total, until = 0.0, float("-inf")
+    for start, end, *_ in spans:
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
 
 
 def ratio_interval(theirs, ours, resamples=2000, seed=0):
