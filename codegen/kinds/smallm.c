@@ -17,6 +17,8 @@
  * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way). */
 #include "codegen/kinds/product.h"
 
+#include <math.h>
+
 enum {
     TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS,       /* a column of 16 sums takes 20 places: no bank twice */
     PIECE = 128,                                                 /* i32 that a warp copies at a time: 16 bytes a thread */
@@ -86,8 +88,21 @@ static int64_t rows_of(const KindProblem *p)
     return m->value;
 }
 
+/* Weights from memory, as fast as all units together or each alone can ask for them, by the unit with most; with many rows what every
+ * block reads of x out of the second-level cache, at half as much again. */
+static double cost(const KindProblem *p, const Schedule *s)
+{
+    Layout z = layout_of(p, s);
+    double bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written), groups = (double)dim_typical(z.groups);
+    double x = (double)rows_of(p) * (double)z.depth * 2 * groups, blocks = ceil(groups / (double)z.rounds);
+    double units = blocks < p->m->units ? blocks : p->m->units, alone = 1.3 * p->m->copy_bandwidth / p->m->units;
+    double rate = fmin(0.85 * p->m->copy_bandwidth / units, alone);
+    double seconds = ceil(blocks / units) * (double)z.rounds * bytes / groups / rate, cached = (bytes + x) / (1.5 * p->m->copy_bandwidth);
+    return fmax(seconds, cached) + p->m->launch_seconds;
+}
+
 /* shape: warps, tiles of each part, steps times all tiles in a turn, blocks a unit, KB of shared memory in each unit. So many rounds that
- * all blocks are there at once. */
+ * all blocks are there at once. What is predicted to be faster goes first, else the order of the tables counts. */
 static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, const int16_t shape[5])
 {
     int64_t warps = shape[0], span = shape[1], steps = shape[2], blocks = shape[3] * p->m->units, bytes = shape[4] * 1024 / shape[3];
@@ -110,32 +125,31 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
-    if (*n < max && !illegal(p, &z, rows_of(p)) && (warps == 1 || z.depth > (warps - 1) * steps * STEP))
-        out[(*n)++] = s;
+    if (*n == max || illegal(p, &z, rows_of(p)) || (warps > 1 && z.depth <= (warps - 1) * steps * STEP))
+        return;
+    uint32_t at = (*n)++;
+    for (double seconds = cost(p, &s); at > 0 && cost(p, &out[at - 1]) > 1.01 * seconds; at--)
+        out[at] = out[at - 1];
+    out[at] = s;
 }
 
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
-    static const int16_t shapes[][5] = {
+    static const int16_t few[][5] = {
         {8, 1, 2, 1, 112}, {8, 1, 1, 1, 112}, {8, 1, 4, 1, 112}, {8, 1, 2, 1, 64}, {8, 1, 2, 2, 112}, {8, 1, 2, 2, 208}, {16, 1, 2, 1, 112},
         {16, 1, 1, 1, 112}, {4, 1, 2, 2, 112}, {4, 1, 4, 2, 112}, {4, 1, 4, 1, 112}, {8, 1, 4, 1, 208}, {8, 1, 1, 3, 208}, {8, 2, 2, 1, 112},
         {8, 2, 4, 1, 112}, {8, 4, 4, 1, 112}, {4, 1, 2, 4, 208}, {4, 1, 1, 2, 64}, {2, 1, 2, 4, 64}, {2, 1, 1, 2, 48}, {1, 1, 1, 4, 32},
         {1, 1, 4, 2, 16},
     };
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        add(p, out, &n, max, shapes[i]);
+    static const int16_t many[][5] = {          /* rows of x that are read again by every block: more tiles for each reading */
+        {8, 4, 4, 1, 208}, {8, 2, 2, 1, 208}, {8, 1, 2, 1, 208}, {4, 4, 4, 1, 208}, {4, 2, 2, 2, 208}, {8, 1, 1, 1, 112}, {16, 2, 2, 1, 208},
+        {4, 1, 1, 2, 208},
+    };
+    bool sets = rows_of(p) > 2 * COLUMNS;
+    uint32_t n = 0, shapes = sets ? sizeof many / sizeof *many : sizeof few / sizeof *few;
+    for (uint32_t i = 0; i < shapes; i++)
+        add(p, out, &n, max, sets ? many[i] : few[i]);
     return n;
-}
-
-/* Bytes from memory, or, with many rows, what every block reads of x out of the second-level cache, at about twice that rate. */
-static double cost(const KindProblem *p, const Schedule *s)
-{
-    Layout z = layout_of(p, s);
-    double bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written);
-    double x = (double)rows_of(p) * (double)z.depth * 2 * (double)dim_typical(z.groups);
-    double seconds = bytes / 0.85, cached = (bytes + x) / 1.5;
-    return (seconds > cached ? seconds : cached) / p->m->copy_bandwidth + p->m->launch_seconds;
 }
 
 static Dim grid(const KindProblem *p, const Schedule *s)

@@ -123,6 +123,7 @@ static const char *const compiled[] = {
     "graph qkv { input %x : bf16[8, 1, 2048]\n input %w : bf16[4096, 2048]\n %y = linear(%x, %w)\n return %y }",
     "graph down { input %x : bf16[16, 6144]\n input %w : bf16[2048, 6144]\n input %r : bf16[16, 2048]\n"
     " %y = add(%r, linear(%x, %w))\n return %y }",
+    "graph sets { input %x : bf16[64, 2048]\n param %w : bf16[1040, 2048]\n %y = linear(%x, %w)\n return %y }",
     "graph odd { input %x : f16[3, 1000]\n input %w : f16[77, 1000]\n input %b : f16[77]\n %y = gelu(linear(%x, %w, %b))\n return %y }",
 };
 
@@ -135,9 +136,9 @@ static void code_for_gpus(void **state)
         printf("SKIP: CUDA C was not compiled: %s\n", nvrtc);
     if (!parsed)
         printf("SKIP: PTX was not assembled: %s\n", assembler);
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < 2 * sizeof compiled / sizeof *compiled; i++) {
         SimulateOptions o = {.arch = i % 2 ? "sm_80" : "sm_90a", .kind = "smallm", .library = true, .instead = compiles};
-        for (o.schedule = i / 2; o.schedule < 15; o.schedule += 5)
+        for (o.schedule = i / 2; o.schedule < 20; o.schedule += 5)
             assert_true(simulate_graph(compiled[i / 2], &o, 0));
     }
     for (size_t i = 0; i < sizeof tiled / sizeof *tiled; i++)
