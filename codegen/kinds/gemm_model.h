@@ -1,0 +1,13 @@
+/* codegen/kinds/gemm_model.h — predicted time of a product with wgmma. */
+#pragma once
+#include "codegen/emit/gemm.h"
+#include "codegen/machine.h"
+
+typedef struct GemmSize {
+    double m, n, k, batch;              /* n: columns of a part */
+    double bytes;                       /* to and from memory, at least */
+    bool   aligned;                     /* rows of both operands begin at multiples of 128 bytes */
+} GemmSize;
+
+/* Seconds, the launch included. Of `g` its format and tile. */
+double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m);
