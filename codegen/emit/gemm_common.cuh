@@ -118,6 +118,7 @@ struct GemmShare {
                 const int e = (__float_as_int(scale_a[r][h]) >> 23 & 255) - 127;
                 first[h] = power(e >> 1);
                 second[h] = power(e - (e >> 1));
+                asm volatile("" : "+f"(first[h]), "+f"(second[h]));    // else all products with them are kept beside the sums
             }
         }
         #pragma unroll

@@ -1,380 +1,187 @@
-/* The tensor-core template of sm_90a around small bodies: hand-built kernels through NVRTC's PTX on the simulator, with its checker on,
- * against products in double. Where a row or column is recomputed, the result must be fp32's FMA chain to the bit. */
-#include "codegen/emit/emit.h"
-#include "codegen/emit/gemm.h"
-#include "runtime/sim/sim.h"
-#include "runtime/sim/tensor_map.h"
+/* The tensor-core template of sm_90a around small bodies: hand-built kernels (gemm_cases.h), and what the compiler makes of full-sized ones. */
+#include "tests/codegen/gemm_cases.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
-typedef enum { PLAIN, BIAS_RELU, VECTORS } Body;
-typedef enum { GOOD, BAD_ROWS = 1, BAD_COLUMNS = 2, BAD_BOTH = 3 } Bad;
-
-typedef struct {
-    const char *name;
-    GemmFormat format;
-    uint32_t bm, bn, bk, stages, cluster, raster, parts, width;
-    int m, n, k, batch, clusters;        /* n: columns of a part; clusters: as many run */
-    bool a_mn, b_mn, a_shared, b_shared; /* shared: one matrix for all batches */
-    Body body;
-    Bad bad;
-    bool frozen;                         /* no B but its pieces */
-    bool symbolic, waits;
-} Case;
-
-/* ---- operands -------------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    int lines, k, kp, batch, pitch;      /* of one batch: lines of k; padded k, or padded lines where contiguous */
-    bool mn;
-    float *exact;                        /* [batch][lines][k] */
-    void *hi, *lo;
-    float *inv;                          /* [batch][lines] */
-    size_t count;                        /* elements of a piece */
-} Operand;
-
-static uint64_t state;
-static uint32_t next_bits(void)
-{
-    state += 0x9E3779B97F4A7C15ull;
-    uint64_t z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9ull;
-    return (uint32_t)((z ^ z >> 27) * 0x94D049BB133111EBull >> 32);
-}
-static float uniform(void) { return (float)(int32_t)next_bits() * 0x1p-31f; }
-
-static float to_tf32(float x) { uint32_t u; memcpy(&u, &x, 4); u = (u + 0x1000) & 0xffffe000u; memcpy(&x, &u, 4); return x; }
-static float lowered(GemmFormat f, float x)
-{
-    return gemm_piece_dtype(f) == DT_F32 ? (isfinite(x) ? to_tf32(x) : x) : (float)dtype_round(gemm_piece_dtype(f), x);
-}
-
-static size_t place(const Operand *o, int z, int i, int k)
-{
-    return o->mn ? ((size_t)z * o->kp + k) * o->pitch + i : ((size_t)z * o->lines + i) * o->kp + k;
-}
-
-/* Pieces of one line, as the contract of split products has them: numerics.md. */
-static void split_line(const Case *c, Operand *o, int z, int i, bool frozen)
-{
-    const float *x = o->exact + ((size_t)z * o->lines + i) * o->k;
-    DType t = gemm_piece_dtype(c->format);
-    float max = 0, least = INFINITY;
-    for (int k = 0; k < o->k; k++) {
-        max = isnan(x[k]) ? INFINITY : fmaxf(max, fabsf(x[k]));
-        if (x[k] != 0)
-            least = fminf(least, fabsf(x[k]));
-    }
-    bool scaled = gemm_scaled(c->format), tf32 = t == DT_F32, bad = !isfinite(max) || (!tf32 && least < max * 0x1p-29f);
-    float p = isfinite(max) ? (max > 0 ? exp2f(floorf(log2f(max))) : 0) : INFINITY, s = scaled && !tf32 ? 0x1p14f / fmaxf(p, 0x1p-112f) : 1;
-    if (scaled)
-        o->inv[(size_t)z * o->lines + i] = (bad && !frozen ? -1 : 1) / s;
-    for (int k = 0; k < o->k; k++) {
-        float hi = lowered(c->format, x[k] * s), lo = (x[k] * s - hi) * (tf32 ? 1.0f : 2048.0f);
-        dtype_store(t, (char *)o->hi + place(o, z, i, k) * dtype_bytes(t), hi);
-        if (gemm_terms(c->format) == 3)
-            dtype_store(t, (char *)o->lo + place(o, z, i, k) * dtype_bytes(t), lowered(c->format, lo));
-    }
-}
-
-static Operand operand(Arena *a, const Case *c, int lines, int k, int batch, bool mn, bool bad, bool frozen)
-{
-    DType t = gemm_piece_dtype(c->format);
-    int unit = 16 / (int)dtype_bytes(t), kp = mn ? k : (k + unit - 1) / unit * unit, pitch = (lines + unit - 1) / unit * unit;
-    Operand o = {.lines = lines, .k = k, .kp = kp, .batch = batch, .pitch = pitch, .mn = mn};
-    o.count = (size_t)batch * (mn ? kp * pitch : lines * kp);
-    o.exact = arena_new_array(a, float, (size_t)batch * lines * k);
-    o.hi = arena_new_array(a, float, o.count);
-    o.lo = arena_new_array(a, float, o.count);
-    o.inv = arena_new_array(a, float, (size_t)batch * lines);
-    for (size_t i = 0; i < (size_t)batch * lines * k; i++)
-        o.exact[i] = gemm_scaled(c->format) || c->format == GEMM_TF32 ? uniform() : lowered(c->format, uniform());
-    for (int line = 0; line < lines; line++) {
-        float *x = o.exact + (size_t)line * k;
-        if (gemm_scaled(c->format) && gemm_piece_dtype(c->format) == DT_F16)       /* lines of very different size */
-            for (int j = 0; j < k; j++)
-                x[j] = ldexpf(x[j], line % 7 * 9 - 27);
-        if (bad && line % 13 == 5)
-            x[k / 2] = line % 3 == 0 ? INFINITY : line % 3 == 1 ? NAN : -INFINITY;
-        if (bad && line % 13 == 9)
-            x[0] = ldexpf(1, 60), x[k - 1] = 0x1p-40f;
-    }
-    for (int z = 0; z < batch; z++)
-        for (int i = 0; i < lines; i++)
-            split_line(c, &o, z, i, frozen);
-    return o;
-}
-
-static double piece(const Case *c, const Operand *o, int z, int i, int k)
-{
-    DType t = gemm_piece_dtype(c->format);
-    double x = dtype_load(t, (char *)o->hi + place(o, z, i, k) * dtype_bytes(t));
-    return gemm_scaled(c->format) ? x * fabsf(o->inv[(size_t)z * o->lines + i]) : x;
-}
-
-/* B as the kernel has it again from its pieces. */
-static float rejoined(const Case *c, const Operand *o, int z, int i, int k)
-{
-    DType t = gemm_piece_dtype(c->format);
-    size_t at = place(o, z, i, k) * dtype_bytes(t);
-    float hi = (float)dtype_load(t, (char *)o->hi + at), scale = fabsf(o->inv[(size_t)z * o->lines + i]);
-    if (gemm_terms(c->format) == 1)
-        return hi * scale;
-    float lo = (float)dtype_load(t, (char *)o->lo + at);
-    return (t == DT_F32 ? hi + lo : fmaf(lo, 0x1p-11f, hi)) * scale;
-}
-
-/* ---- kernels --------------------------------------------------------------------------------------------------------------- */
-
-enum { BUF_A, BUF_B, BUF_A_LO, BUF_B_LO, BUF_INV_A, BUF_INV_B, BUF_EXACT_A, BUF_EXACT_B, BUF_BIAS, BUF_OUT, N_BUFS };
-
-static Dim mad(DimPool *p, Dim a, int64_t by, Dim b) { return dim_add(p, dim_mul_const(p, a, by), b); }
-
-/* Each lane one column of each of the 16 rows; or four columns at once. */
-static void build_body(Kernel *k, const Case *c, KGemm *g)
-{
-    DimPool *p = k->cx->dims;
-    uint32_t lanes = c->body == VECTORS ? 4 : 1, across = c->body == VECTORS ? 8 : 32, step = lanes * across;
-    Dim l = lanes > 1 ? kernel_lane(p, lanes) : dim_const(p, 0), lane_row = dim_floordiv(p, g->lane, dim_const(p, across));
-    Dim lane_col = dim_add(p, dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, across)), lanes), l);
-    for (uint32_t part = 0; part < c->parts; part++) {
-        KInst *rows = k_loop(k, "r", dim_const(p, 0), dim_const(p, 16), 32 / across, NULL, 0, 1);
-        Dim r = dim_add(p, rows->var, lane_row);
-        KInst *inside = k_if(k, k_test(k, dim_add(p, g->row, r), g->m, 1));
-        KInst *cols = k_loop(k, "c", dim_const(p, 0), dim_const(p, c->width), step, NULL, 0, 1);
-        Dim col = dim_add(p, cols->var, lane_col), at = dim_add(p, g->col, col);
-        Dim line = mad(p, dim_add(p, dim_mul_const(p, g->warp, c->parts), dim_const(p, part)), 16, r);
-        KInst *v = k_shared_load(k, g->stage, mad(p, line, c->width + 8, col), lanes), *mask = k_test(k, at, g->n, lanes);
-        if (c->body == BIAS_RELU)
-            v = k_op2(k, OP_MAXIMUM, k_op2(k, OP_ADD, v, k_load(k, BUF_BIAS, at, lanes, mask, 0)), k_const(k, (KType){DT_F32, 1}, 0));
-        Dim plane = dim_add(p, dim_mul_const(p, g->at_batch, c->parts), dim_const(p, part));
-        Dim where = mad(p, dim_add(p, dim_mul(p, plane, g->m), dim_add(p, g->row, r)), c->n, at);
-        k_store(k, BUF_OUT, where, v, mask);
-        k_loop_end(k, cols, NULL);
-        k_if_end(k, inside, NULL, 0);
-        k_loop_end(k, rows, NULL);
-    }
-}
-
-static KMatrix plain(DimPool *p, uint32_t buffer, int64_t ld, int64_t stride, bool trans)
-{
-    return (KMatrix){buffer, dim_const(p, 0), dim_const(p, ld), dim_const(p, stride), trans};
-}
-
-static KMatrix pieces_of(DimPool *p, uint32_t buffer, const Operand *o)
-{
-    return plain(p, buffer, o->mn ? o->pitch : o->kp, o->batch > 1 ? (int64_t)(o->count / (size_t)o->batch) : 0, o->mn);
-}
-
-static KMatrix exact_of(DimPool *p, uint32_t buffer, const Operand *o)
-{
-    return plain(p, buffer, o->k, o->batch > 1 ? (int64_t)o->lines * o->k : 0, false);
-}
-
-static Kernel *build(Context *cx, const Case *c, const Operand *a, const Operand *b)
-{
-    static const char *const names[] = {"a", "b", "a_lo", "b_lo", "inv_a", "inv_b", "a_exact", "b_exact", "bias", "out"};
-    DimPool *p = cx->dims;
-    KGemm *g = arena_new_of(cx->arena, KGemm);
-    *g = (KGemm){.format = c->format, .wgmma = true, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster,
-                 .raster = c->raster, .parts = c->parts, .width = c->width, .a_mn = c->a_mn, .b_mn = c->b_mn,
-                 .a_batched = a->batch > 1, .b_batched = b->batch > 1, .map_a = 0, .map_b = 1, .map_a_lo = 2, .map_b_lo = 3,
-                 .inv_a = BUF_INV_A, .inv_b = BUF_INV_B};
-    Kernel *k = kernel_new(cx, cx->arena, "product", false, gemm_threads(g));
-    DType t = gemm_piece_dtype(c->format);
-    const DType types[] = {t, t, t, t, DT_F32, DT_F32, DT_F32, DT_F32, DT_F32, DT_F32};
-    for (uint32_t i = 0; i < N_BUFS; i++) {
-        kernel_buffer(k, str_intern(cx->strs, names[i]), types[i], dim_const(p, 1 << 30), 16);
-        k->buffers.data[i].read = i != BUF_OUT;
-        k->buffers.data[i].written = i == BUF_OUT;
-    }
-    g->m = c->symbolic ? dim_sym(p, "M", 1, 4096) : dim_const(p, c->m);
-    g->n = dim_const(p, c->n);
-    g->k = dim_const(p, a->kp > b->kp ? a->kp : b->kp);
-    g->batch = dim_const(p, c->batch);
-    g->k_exact = dim_const(p, c->k);
-    for (uint32_t i = 0; i < c->parts; i++)
-        g->part_start[i] = dim_const(p, (int64_t)i * (c->n + 8));
-    g->a = pieces_of(p, BUF_A, a), g->b = pieces_of(p, BUF_B, b), g->a_lo = pieces_of(p, BUF_A_LO, a), g->b_lo = pieces_of(p, BUF_B_LO, b);
-    g->exact_a = exact_of(p, BUF_EXACT_A, a), g->exact_b = exact_of(p, BUF_EXACT_B, b);
-    if (c->frozen)
-        g->exact_b.buffer = UINT32_MAX;
-    g->stride_inv_a = dim_const(p, a->batch > 1 ? a->lines : 0), g->stride_inv_b = dim_const(p, b->batch > 1 ? b->lines : 0);
-    g->row = dim_sym_fresh(p, "row", 0, 1 << 20), g->col = dim_sym_fresh(p, "col", 0, 1 << 20);
-    g->at_batch = c->batch > 1 ? dim_sym_fresh(p, "batch", 0, c->batch - 1) : dim_const(p, 0);
-    g->warp = dim_sym_fresh(p, "warp", 0, gemm_consumer_warps(g) - 1), g->lane = dim_sym_fresh(p, "lane", 0, 31);
-    g->stage = kernel_shared(k, "stage", DT_F32, gemm_staging_count(g));
-    k->gemm = g, k->cluster = c->cluster, k->waits = c->waits;
-    const KMatrix *matrices[] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
-    for (uint32_t i = 0; i < (gemm_terms(c->format) == 3 ? 4u : 2u); i++)
-        vec_push(k->arena, &k->maps, gemm_map(p, g, matrices[i], i % 2, dim_const(p, (i % 2 ? b : a)->lines)));
-    kernel_grid(k, dim_const(p, (int64_t)c->clusters * c->cluster), dim_const(p, 1), dim_const(p, 1));
-    build_body(k, c, g);
-    kernel_collect_scalars(k);
-    return k;
-}
-
-/* ---- running --------------------------------------------------------------------------------------------------------------- */
-
-static void encode_map(const PlanTensorMap *m, uint64_t base, void *to)
-{
-    SimTensorMap s = {.type = m->dtype == DT_F32 ? PT_F32 : m->dtype == DT_F16 ? PT_F16 : PT_BF16, .rank = m->rank, .base = base,
-                      .swizzle = m->swizzle};
-    for (uint32_t d = 0; d < m->rank; d++) {
-        s.dims[d] = (uint64_t)m->dims[d]->value;
-        s.box[d] = m->box[d];
-        s.steps[d] = 1;
-        if (d)
-            s.strides[d - 1] = (uint64_t)m->strides[d - 1]->value;
-    }
-    const char *why = sim_tensor_map_encode(&s, to);
-    if (why)
-        fail_msg("tensor map: %s", why);
-}
-
-typedef struct { float *out; const Operand *a, *b; float *bias; size_t count; } Data;
-
-static bool run(Context *cx, const Case *c, const Kernel *k, const char *ptx, const Data *x, SimAsync async)
-{
-    SimMemory *m = sim_memory_new();
-    const Operand *a = x->a, *b = x->b;
-    size_t piece_bytes = dtype_bytes(gemm_piece_dtype(c->format));
-    const SimBuffer buffers[N_BUFS] = {
-        {"a", a->hi, a->count * piece_bytes, true, true},        {"b", b->hi, b->count * piece_bytes, true, true},
-        {"a_lo", a->lo, a->count * piece_bytes, true, true},     {"b_lo", b->lo, b->count * piece_bytes, true, true},
-        {"inv_a", a->inv, (size_t)a->batch * a->lines * 4, true, true},  {"inv_b", b->inv, (size_t)b->batch * b->lines * 4, true, true},
-        {"a_exact", a->exact, (size_t)a->batch * a->lines * a->k * 4, true, true},
-        {"b_exact", b->exact, (size_t)b->batch * b->lines * b->k * 4, true, true},
-        {"bias", x->bias, (size_t)c->n * 4, true, true},         {"out", x->out, x->count * 4, false, false},
-    };
-    uint64_t address[N_BUFS];
-    const void *args[N_BUFS + 5];
-    static uint64_t maps[4][16];
-    int64_t scalar = c->m;
-    uint32_t n = 0;
-    for (; n < N_BUFS; n++) {
-        address[n] = sim_memory_add(m, &buffers[n]);
-        args[n] = &address[n];
-    }
-    if (c->symbolic)
-        args[n++] = &scalar;
-    for (uint32_t i = 0; i < k->maps.n; i++) {
-        encode_map(&k->maps.data[i], address[k->maps.data[i].buffer], maps[i]);
-        args[n++] = maps[i];
-    }
-    for (size_t i = 0; i < x->count; i++)
-        x->out[i] = -12345.0f;
-    PtxModule *module = ptx_read(cx->arena, cx->diags, source_from_text(cx->arena, "product.ptx", ptx));
-    SimLaunch launch = {.grid = {(uint32_t)(c->clusters * (int)c->cluster), 1, 1}, .block = {k->threads, 1, 1}, .cluster = {c->cluster, 1, 1},
-                        .dynamic_shared = kernel_shared_bytes(k), .args = args, .n_args = n, .async = async, .max_steps = 1ull << 32};
-    SimResult r = {0};
-    bool ok = module && sim_run(m, module, &launch, cx->arena, cx->diags, &r) && r.finished && !r.n_faults;
-    for (uint32_t i = 0; i < r.n_faults && i < 4; i++)
-        sim_fault_diagnose(module, &r.faults[i], cx->diags);
-    sim_memory_free(m);
-    return ok;
-}
-
-static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b; }
-
-/* One element: recomputed ones to the bit, others within `unit` of the sum of |a b|. */
-static bool element_ok(const Case *c, const Data *x, int z, int part, int i, int j, float got)
-{
-    const Operand *a = x->a, *b = x->b;
-    int za = a->batch > 1 ? z : 0, zb = b->batch > 1 ? z : 0, column = part * (c->n + 8) + j;
-    const float *ea = a->exact + ((size_t)za * a->lines + i) * a->k, *eb = b->exact + ((size_t)zb * b->lines + column) * b->k;
-    bool scaled = gemm_scaled(c->format), three = gemm_terms(c->format) == 3;
-    bool bad = scaled && (a->inv[(size_t)za * a->lines + i] < 0 || b->inv[(size_t)zb * b->lines + column] < 0);
-    double sum = 0, size = 0, want;
-    float chain = 0;
-    for (int k = 0; k < c->k; k++) {
-        double u = three ? ea[k] : piece(c, a, za, i, k), v = three ? eb[k] : piece(c, b, zb, column, k);
-        sum += u * v;
-        size += fabs(u * v);
-        chain = fmaf(ea[k], c->frozen && bad ? rejoined(c, b, zb, column, k) : eb[k], chain);
-    }
-    want = bad ? chain : sum;
-    if (c->body == BIAS_RELU) {
-        want += x->bias[j];
-        want = want > 0 || isnan(want) ? want : 0;
-        if (bad)
-            want = chain + x->bias[j], want = want > 0 || isnan(want) ? (float)want : 0;
-    }
-    bool ok = bad ? same((float)want, got) : fabs(got - want) <= size * 0x1p-21 + (c->body == BIAS_RELU ? 0x1p-23 : 0) + 0x1p-148;
-    if (!ok)
-        fprintf(stderr, "%s: [%d, part %d, %d, %d] is %.9g, not %.9g%s (sum of sizes %.3g)\n", c->name, z, part, i, j, got, want,
-                bad ? " (recomputed)" : "", size);
-    return ok;
-}
-
-static int compare(const Case *c, const Data *x)
-{
-    int wrong = 0;
-    size_t at = 0;
-    for (int z = 0; z < c->batch; z++)
-        for (int part = 0; part < (int)c->parts; part++)
-            for (int i = 0; i < c->m; i++)
-                for (int j = 0; j < c->n && wrong < 5; j++, at++)
-                    wrong += !element_ok(c, x, z, part, i, j, x->out[at]);
-    return wrong;
-}
-
-static bool check(const Case *c)
-{
-    Context *cx = context_new();
-    char *ptx = NULL;
-    bool ok;
-    state = hash_str(c->name);
-    Operand a = operand(cx->arena, c, c->m, c->k, c->a_shared ? 1 : c->batch, c->a_mn, c->bad & BAD_ROWS, false);
-    Operand b = operand(cx->arena, c, (int)c->parts * (c->n + 8), c->k, c->b_shared ? 1 : c->batch, c->b_mn, c->bad & BAD_COLUMNS, c->frozen);
-    Data x = {.a = &a, .b = &b, .count = (size_t)c->batch * c->parts * c->m * c->n};
-    x.out = arena_new_array(cx->arena, float, x.count);
-    x.bias = arena_new_array(cx->arena, float, (size_t)c->n);
-    for (int i = 0; i < c->n; i++)
-        x.bias[i] = uniform();
-    Kernel *k = build(cx, c, &a, &b);
-    ok = kernel_verify(k, cx->diags) && nvrtc_ptx(cx->arena, cx->diags, emit_cuda(cx->arena, &k, 1), "product", "sm_90a", &ptx);
-    for (int early = 0; ok && early < 2; early++)
-        ok = run(cx, c, k, ptx, &x, early ? SIM_EARLY : SIM_LATE) && compare(c, &x) == 0;
-    if (!ok) {
-        fprintf(stderr, "FAIL %s\n", c->name);
-        diags_print(cx->diags, stderr, false);
-    }
-    context_free(cx);
-    return ok;
-}
-
-/* ---- cases ------------------------------------------------------------------------------------------------------------------ */
-
-static void run_cases(const Case *cases, size_t n)
+static void run_cases(const GemmCase *cases, size_t n)
 {
     int failed = 0;
     for (size_t i = 0; i < n; i++)
-        failed += !check(&cases[i]);
+        failed += !gemm_case_check(&cases[i]);
     assert_int_equal(failed, 0);
 }
 #define RUN(cases) run_cases(cases, sizeof cases / sizeof *cases)
-#define TILE(bm_, bn_, bk_, stages_) .bm = bm_, .bn = bn_, .bk = bk_, .stages = stages_, .cluster = 1, .raster = 4, .parts = 1, .width = 32
-#define SIZE(m_, n_, k_) .m = m_, .n = n_, .k = k_, .batch = 1, .clusters = 2
+#define SHAPE(bm_, bn_, bk_, stages_, cluster_, parts_, width_) \
+    .bm = bm_, .bn = bn_, .bk = bk_, .stages = stages_, .cluster = cluster_, .raster = 4, .parts = parts_, .width = width_
+#define TILE(bm_, bn_, bk_, stages_) SHAPE(bm_, bn_, bk_, stages_, 1, 1, 32)
+#define SIZE(m_, n_, k_) .m = m_, .n = n_, .k = k_, .batch = 1, .clusters = 1
 
 static void test_formats(void **s)
 {
-    static const Case cases[] = {
+    static const GemmCase cases[] = {
         {"bf16", GEMM_BF16, TILE(128, 64, 64, 3), SIZE(128, 64, 192)},
-        {"f16", GEMM_F16, TILE(128, 64, 32, 2), SIZE(128, 64, 96)},
-        {"tf32", GEMM_TF32, TILE(128, 64, 32, 2), SIZE(128, 64, 96)},
-        {"f16-scaled", GEMM_F16_SCALED, TILE(128, 64, 64, 2), SIZE(128, 64, 128)},
+        {"f16, 64-byte rows", GEMM_F16, TILE(64, 64, 32, 2), SIZE(64, 64, 96)},
+        {"tf32", GEMM_TF32, TILE(64, 64, 32, 2), SIZE(64, 64, 96)},
+        {"tf32, 64-byte rows", GEMM_TF32, TILE(64, 32, 16, 2), SIZE(64, 32, 48)},
+        {"f16-scaled", GEMM_F16_SCALED, TILE(64, 64, 64, 2), SIZE(64, 64, 128)},
         {"3xf16", GEMM_3XF16, TILE(128, 64, 32, 3), SIZE(128, 64, 192)},
-        {"3xtf32", GEMM_3XTF32, TILE(128, 64, 16, 3), SIZE(128, 64, 192)},
+        {"3xf16, 128-byte rows", GEMM_3XF16, TILE(64, 128, 64, 2), SIZE(64, 128, 128)},
+        {"3xtf32", GEMM_3XTF32, TILE(64, 64, 16, 3), SIZE(64, 64, 128)},
+        {"3xtf32, 128-byte rows", GEMM_3XTF32, TILE(64, 32, 32, 2), SIZE(64, 32, 128)},
     };
     (void)s;
     RUN(cases);
+}
+
+/* Every number of columns that there is an instruction for; three warpgroups. */
+static void test_tiles(void **s)
+{
+    static const GemmCase cases[] = {
+        {"bn 96", GEMM_BF16, TILE(64, 96, 32, 2), SIZE(64, 96, 32)},    {"bn 160", GEMM_BF16, TILE(64, 160, 32, 2), SIZE(64, 160, 32)},
+        {"bn 192", GEMM_F16, TILE(64, 192, 32, 2), SIZE(64, 192, 32)},  {"bn 224", GEMM_BF16, TILE(64, 224, 32, 2), SIZE(64, 224, 32)},
+        {"bn 256", GEMM_BF16, SHAPE(64, 256, 32, 2, 1, 1, 128), SIZE(64, 256, 32)},
+        {"bm 192", GEMM_BF16, TILE(192, 32, 64, 2), SIZE(192, 32, 64)}, {"bm 192, three terms", GEMM_3XF16, TILE(192, 64, 32, 2), SIZE(192, 64, 64)},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+/* Sizes that no tile divides, down to one; blocks that take several tiles, so that the ring turns over; what each body masks. */
+static void test_ragged(void **s)
+{
+    static const GemmCase cases[] = {
+        {"one", GEMM_BF16, TILE(64, 32, 64, 2), SIZE(1, 1, 1)},
+        {"one row of three terms", GEMM_3XF16, TILE(64, 32, 32, 2), SIZE(1, 37, 5)},
+        {"primes", GEMM_BF16, TILE(64, 64, 64, 3), SIZE(149, 131, 67)},
+        {"primes, three terms", GEMM_3XF16, TILE(64, 64, 32, 3), SIZE(139, 71, 101)},
+        {"primes, three terms of tf32", GEMM_3XTF32, TILE(64, 64, 16, 3), SIZE(67, 71, 73)},
+        {"vectors", GEMM_F16_SCALED, TILE(128, 64, 64, 2), SIZE(131, 72, 83), .body = GEMM_VECTORS},
+        {"bias and relu", GEMM_TF32, TILE(64, 32, 32, 2), SIZE(70, 41, 37), .body = GEMM_BIAS_RELU},
+        {"a size known at launch", GEMM_BF16, TILE(64, 32, 64, 2), SIZE(130, 40, 64), .symbolic = true, .waits = true},
+        {"wide pieces", GEMM_3XF16, SHAPE(64, 128, 32, 2, 1, 1, 64), SIZE(64, 100, 64)},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+static void test_orders(void **s)
+{
+    static const GemmCase cases[] = {
+        {"A along m", GEMM_BF16, TILE(128, 64, 64, 2), SIZE(130, 70, 70), .a_mn = true},
+        {"B along n", GEMM_BF16, TILE(64, 128, 64, 2), SIZE(70, 130, 70), .b_mn = true},
+        {"both", GEMM_F16, TILE(64, 64, 64, 3), SIZE(65, 66, 67), .a_mn = true, .b_mn = true},
+        {"three terms, both", GEMM_3XF16, TILE(128, 64, 64, 2), SIZE(129, 65, 131), .a_mn = true, .b_mn = true},
+        {"scaled, B along n", GEMM_F16_SCALED, TILE(64, 128, 64, 2), SIZE(64, 128, 64), .b_mn = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+static void test_clusters(void **s)
+{
+    static const GemmCase cases[] = {
+        {"two blocks", GEMM_BF16, SHAPE(128, 64, 64, 3, 2, 1, 32), SIZE(300, 130, 130)},
+        {"two blocks, two clusters", GEMM_3XF16, SHAPE(64, 64, 32, 3, 2, 1, 32), .m = 330, .n = 130, .k = 70, .batch = 1, .clusters = 2},
+        {"two blocks, B along n", GEMM_BF16, SHAPE(64, 128, 64, 2, 2, 1, 32), SIZE(130, 130, 130), .b_mn = true},
+        {"four blocks", GEMM_TF32, SHAPE(64, 32, 32, 2, 4, 1, 32), SIZE(200, 40, 65)},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+static void test_parts(void **s)
+{
+    static const GemmCase cases[] = {
+        {"two parts", GEMM_BF16, SHAPE(64, 128, 64, 2, 1, 2, 32), SIZE(70, 72, 100)},
+        {"two parts, wide", GEMM_BF16, SHAPE(64, 256, 64, 2, 1, 2, 64), SIZE(64, 136, 64)},
+        {"two parts, three terms", GEMM_3XF16, SHAPE(64, 128, 32, 2, 1, 2, 64), SIZE(66, 64, 64), .bad = GEMM_BAD_BOTH},
+        {"two parts, two blocks", GEMM_F16_SCALED, SHAPE(64, 64, 64, 2, 2, 2, 32), SIZE(130, 40, 64)},
+        {"two parts, B along n", GEMM_BF16, SHAPE(64, 128, 64, 2, 1, 2, 32), SIZE(64, 64, 64), .b_mn = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+static void test_batches(void **s)
+{
+#define BATCH(m_, n_, k_, batch_) .m = m_, .n = n_, .k = k_, .batch = batch_, .clusters = 2
+    static const GemmCase cases[] = {
+        {"batches", GEMM_BF16, TILE(64, 32, 64, 2), BATCH(65, 33, 66, 5)},
+        {"batches, one B", GEMM_3XF16, TILE(64, 32, 32, 2), BATCH(64, 40, 64, 3), .b_shared = true},
+        {"batches, one A", GEMM_F16_SCALED, TILE(64, 32, 64, 2), BATCH(40, 32, 40, 3), .a_shared = true, .bad = GEMM_BAD_BOTH},
+        {"batches, along m and n", GEMM_F16, TILE(64, 64, 64, 2), BATCH(64, 64, 64, 2), .a_mn = true, .b_mn = true},
+        {"batches, two blocks", GEMM_TF32, SHAPE(64, 32, 32, 2, 2, 1, 32), BATCH(70, 32, 32, 2)},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+/* Infinities, NaN, and rows whose elements lie too far apart for their pieces: as fp32's FMA has them. */
+static void test_bad_lines(void **s)
+{
+    static const GemmCase cases[] = {
+        {"bad rows", GEMM_3XF16, TILE(64, 64, 32, 2), SIZE(70, 66, 70), .bad = GEMM_BAD_ROWS},
+        {"bad columns", GEMM_3XF16, TILE(64, 64, 32, 2), SIZE(70, 66, 70), .bad = GEMM_BAD_COLUMNS},
+        {"bad rows and columns, tf32", GEMM_3XTF32, TILE(64, 32, 16, 2), SIZE(70, 36, 70), .bad = GEMM_BAD_BOTH},
+        {"bad rows and columns, one term", GEMM_F16_SCALED, TILE(64, 64, 64, 2), SIZE(70, 66, 70), .bad = GEMM_BAD_BOTH},
+        {"bad rows against pieces", GEMM_3XF16, TILE(64, 64, 32, 2), SIZE(70, 66, 70), .bad = GEMM_BAD_ROWS, .frozen = true},
+        {"bad rows against pieces of tf32", GEMM_3XTF32, TILE(64, 32, 16, 2), SIZE(64, 32, 64), .bad = GEMM_BAD_ROWS, .frozen = true},
+        {"bad rows against pieces, one term", GEMM_F16_SCALED, TILE(64, 32, 64, 2), SIZE(64, 32, 64), .bad = GEMM_BAD_ROWS, .frozen = true},
+        {"bad rows against pieces along n", GEMM_3XF16, TILE(64, 64, 64, 2), SIZE(64, 64, 70), .bad = GEMM_BAD_ROWS, .frozen = true, .b_mn = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+static void test_pingpong(void **s)
+{
+    static const GemmCase cases[] = {
+        {"in turn", GEMM_BF16, TILE(128, 64, 64, 3), .m = 256, .n = 200, .k = 320, .batch = 1, .clusters = 2, .pingpong = true},
+        {"in turn, odd tiles", GEMM_BF16, TILE(64, 64, 32, 4), SIZE(190, 70, 96), .pingpong = true},
+        {"in turn, one tile", GEMM_F16, TILE(64, 32, 64, 3), SIZE(64, 32, 64), .pingpong = true},
+        {"in turn, long sums", GEMM_F16_SCALED, TILE(64, 64, 64, 2), SIZE(130, 100, 330), .pingpong = true, .bad = GEMM_BAD_BOTH},
+        {"in turn, along m and n", GEMM_F16_SCALED, TILE(128, 64, 64, 2), SIZE(200, 64, 70), .pingpong = true, .a_mn = true, .b_mn = true},
+        {"in turn, two blocks", GEMM_BF16, SHAPE(128, 64, 64, 3, 2, 1, 32), SIZE(700, 64, 320), .pingpong = true},
+        {"in turn, two parts", GEMM_BF16, SHAPE(128, 128, 64, 2, 1, 2, 32), SIZE(256, 64, 64), .pingpong = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+/* Full-sized tiles keep their sums in registers, and compile as fast as other kernels do. */
+static void test_compiled(void **s)
+{
+#define LARGE .m = 4096, .n = 4096, .k = 4096, .batch = 1, .clusters = 132
+    static const GemmCase cases[] = {
+        {"bf16 128 x 256", GEMM_BF16, TILE(128, 256, 64, 4), LARGE},
+        {"bf16 in turn", GEMM_BF16, SHAPE(128, 128, 64, 5, 1, 1, 64), LARGE, .pingpong = true},
+        {"f16-scaled in turn", GEMM_F16_SCALED, SHAPE(128, 128, 64, 5, 1, 1, 64), LARGE, .pingpong = true},
+        {"3xf16 128 x 128", GEMM_3XF16, TILE(128, 128, 32, 6), LARGE},
+        {"3xf16 128 x 128, 128-byte rows", GEMM_3XF16, TILE(128, 128, 64, 3), LARGE},
+        {"3xf16 64 x 128", GEMM_3XF16, TILE(64, 128, 32, 8), LARGE},
+        {"3xf16 128 x 64", GEMM_3XF16, TILE(128, 64, 32, 8), LARGE},
+        {"3xtf32 128 x 128", GEMM_3XTF32, TILE(128, 128, 16, 6), LARGE},
+    };
+    (void)s;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Context *cx = context_new();
+        Kernel *k = gemm_case_kernel(cx, &cases[i]);
+        Cubin c = {0};
+        bool ok = nvrtc_compile(cx->arena, cx->diags, emit_cuda(cx->arena, &k, 1), "product", "sm_90a", &c);
+        if (!ok)
+            diags_print(cx->diags, stderr, false);
+        assert_true(ok);
+        printf("%s: %u registers, %u bytes spilled, %.0f ms\n", cases[i].name, c.registers, c.spill_bytes, c.seconds * 1e3);
+        assert_int_equal(c.spill_bytes, 0);
+        assert_null(strstr(c.log, "C7510"));       /* ptxas: wgmma made to wait for each other */
+        context_free(cx);
+    }
 }
 
 int main(void)
@@ -384,6 +191,11 @@ int main(void)
         printf("SKIP: %s\n", why);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_formats)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_tiles),     cmocka_unit_test(test_ragged),
+        cmocka_unit_test(test_orders),  cmocka_unit_test(test_clusters),  cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_batches), cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_pingpong),
+        cmocka_unit_test(test_compiled),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
