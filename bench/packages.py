@@ -167,12 +167,15 @@ class Bench:
         return {s.name: median(s.samples) for s in sides}
 
     def kernels(self, side):
-        """{kernel: median microseconds a call} by CUPTI."""
+        """{kernel: median microseconds a call} by CUPTI; what a kernel overlaps with those before it, waiting for them, is theirs."""
         names = {}
-        calls = self.timer.kernels(side)
-        for call in calls:
-            for name in {n for n, _ in call}:
-                names.setdefault(name, []).append(sum(us for n, us in call if n == name))
+        for call in self.timer.spans(side):
+            done, own = 0.0, {}
+            for start, end, name in call:
+                own[name] = own.get(name, 0.0) + max(0.0, end - max(start, done))
+                done = max(done, end)
+            for name, us in own.items():
+                names.setdefault(name, []).append(us)
         return {n: median(us) for n, us in names.items()}
 
     def keep(self, section, **row):

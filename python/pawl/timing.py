@@ -95,12 +95,9 @@ class Timer:
             for side in (sides if r % 2 == 0 else sides[::-1]):
                 side.samples.append(self._window(side, r * batch, batch))
 
-    def kernels(self, side, reps=8):
-        """What the GPU does in each call, cold L2: a list of (kernel, microseconds) a call; none where CUPTI does not answer."""
-        return [[(name, end - start) for start, end, name in call] for call in self.spans(side, reps)]
-
     def spans(self, side, reps=8):
-        """The same with the times: (start, end, kernel) in the order of their starts, microseconds."""
+        """What the GPU does in each call, cold L2: lists of (start, end, kernel) in the order of their starts, microseconds; none where CUPTI
+        does not answer."""
         from torch.profiler import ProfilerActivity, profile
         side.call(0)
         torch.cuda.synchronize()
