@@ -83,9 +83,9 @@ PAWL_API void        pawl_session_free(pawl_session *s);
 PAWL_API pawl_status pawl_infer(pawl_session *s, const pawl_tensor *in, int32_t n_in, pawl_tensor *out, int32_t n_out);
 /* Enqueues one call on `stream` (a CUstream / cudaStream_t, or NULL for the default stream; ignored by cpu, which returns when done). */
 PAWL_API pawl_status pawl_run(pawl_session *s, const pawl_tensor *in, int32_t n_in, const pawl_tensor *out, int32_t n_out, void *stream);
-/* New content for weights, by name, from dense host memory. Weights that were stacked at compile time are stacked again, from all
- * of their parts at once; others that were computed from parameters are PAWL_ERROR_UNSUPPORTED: mark those parameters `mutable`
- * in the task, or compile again. All is checked before anything changes. */
+/* New content for weights, by name, from dense host memory. Weights that were made of others at compile time (stacked, moved,
+ * scaled, split into f16 pieces) are made again, from all of their parts at once. PAWL_ERROR_UNSUPPORTED: those that took other
+ * arithmetic (mark those parameters `mutable` in the task, or compile again), and new ones that f16 pieces cannot hold. All is checked before anything changes. */
 PAWL_API pawl_status pawl_reload_weights(pawl_session *s, const char *const *names, const pawl_tensor *tensors, int32_t n);
 /* Memory where the session's device reaches it, so that a program needs no toolkit of its own: device memory on "cuda", host
  * memory on "cpu". Upload and download return when done (downloads wait for `stream`). */

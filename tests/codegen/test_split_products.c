@@ -1,13 +1,18 @@
 /* tests/codegen/test_split_products.c — f32 products of f16 pieces from graph to results. The CPU, which is never asked for them, computes
  * them as any other op that no kind takes: what is tested is pieces, scales, weights and lines that pieces do not hold. And a task whose
  * weight cannot be held compiles to the product as it was written. */
+#include "runtime/package.h"
+#include "runtime/pawl.h"
 #include "runtime/recipe.h"
 #include "tests/codegen/run_graph.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
 
 static void test_runs(void **state)
@@ -58,48 +63,123 @@ static uint32_t splits(const Graph *g)
     return n;
 }
 
-static void compile(const char *range, bool apart, bool falls_back)
+typedef struct { Context *cx; Task *task; Compiled c; Str choice; } Made;
+
+/* Products of pieces asked for; apart: the weights come later, as for several workloads of a task. */
+static Made make(const char *text, const char *choice, bool apart)
 {
-    Context *cx = context_new();
-    Task *t = task_from_source(cx, source_from_text(cx->arena, "spread.yaml", arena_printf(cx->arena, task_text, range)));
-    if (!t)
-        diags_print(cx->diags, stderr, false);
-    assert_non_null(t);
-    ChoicePick pick = {str_intern(cx->strs, "split_matmul@64x64x64"), 1};
     static const char *const stacking[] = {"stack_projections"};
+    Made m = {.cx = context_new()};
+    m.task = task_from_source(m.cx, source_from_text(m.cx->arena, "task.yaml", text));
+    if (!m.task)
+        diags_print(m.cx->diags, stderr, false);
+    assert_non_null(m.task);
+    m.choice = str_intern(m.cx->strs, choice);
+    ChoicePick *pick = arena_copy(m.cx->arena, &(ChoicePick){m.choice, 1}, sizeof *pick);
     CompileOptions o = {
         .passes = {.verify = true, .f16_products = true, .split_work = 1, .disabled_rules = stacking, .n_disabled_rules = 1},
-        .codegen = {.machine = machine_cpu(cx), .emitter = EMITTER_LLVM, .fuse = true},
-        .picks = &pick, .n_picks = 1, .no_weights = apart,
+        .codegen = {.machine = machine_cpu(m.cx), .emitter = EMITTER_LLVM, .fuse = true}, .picks = pick, .n_picks = 1, .no_weights = apart,
     };
-    Compiled c;
-    assert_true(compile_workload(cx, t, NULL, &o, &c));
-    assert_true(!apart || splits(c.resolved) == 2);
-    assert_true(!apart || compile_weights(cx, t, &c, 1));
-    assert_int_equal(splits(c.resolved), falls_back ? 0 : 2);            /* products of one shape switch together */
-    uint32_t said = 0;
-    vec_foreach(PlanDecision, d, &c.plan->decisions)
-        said += !strcmp(d->choice, pick.id) && !strcmp(d->picked, "as written") && strstr(d->evidence, "2^29 apart") != NULL;
-    assert_int_equal(said, falls_back);
-    vec_foreach(PlanWeight, w, &c.plan->weights)
-        assert_true(w->data && (!w->recipe || !recipe_is_scales(w->recipe) || recipe_scales_hold(w->data)));
-    Graph *graphs[] = {c.graph, c.with_choices, c.resolved, t->graph};
+    assert_true(compile_workload(m.cx, m.task, NULL, &o, &m.c));
+    return m;
+}
+
+static void made_end(Made *m)
+{
+    Graph *graphs[] = {m->c.graph, m->c.with_choices, m->c.resolved, m->task->graph};
     for (int i = 0; i < 4; i++)
         graph_free(graphs[i]);
-    context_free(cx);
+    context_free(m->cx);
+}
+
+static void falls_back(const char *range, bool apart, bool wanted)
+{
+    char text[2048];
+    snprintf(text, sizeof text, task_text, range);
+    Made m = make(text, "split_matmul@64x64x64", apart);
+    assert_true(!apart || splits(m.c.resolved) == 2);
+    assert_true(!apart || compile_weights(m.cx, m.task, &m.c, 1));
+    assert_int_equal(splits(m.c.resolved), wanted ? 0 : 2);              /* products of one shape switch together */
+    uint32_t said = 0;
+    vec_foreach(PlanDecision, d, &m.c.plan->decisions)
+        said += !strcmp(d->choice, m.choice) && !strcmp(d->picked, "as written") && strstr(d->evidence, "2^29 apart") != NULL;
+    assert_int_equal(said, wanted);
+    vec_foreach(PlanWeight, w, &m.c.plan->weights)
+        assert_true(w->data && (!w->recipe || !recipe_is_scales(w->recipe) || recipe_scales_hold(w->data)));
+    made_end(&m);
 }
 
 static void test_fallback(void **state)
 {
     (void)state;
     for (int apart = 0; apart < 2; apart++) {
-        compile("0.9, 1.1", apart, false);
-        compile("0.001, 100", apart, true);                              /* to the 8th: up to 2^132 apart */
+        falls_back("0.9, 1.1", apart, false);
+        falls_back("0.001, 100", apart, true);                             /* to the 8th: up to 2^132 apart */
     }
+}
+
+/* ---- reloaded ------------------------------------------------------------------------------------------------------------------------ */
+enum { M = 64, K = 45, N = 70 };
+
+static void expect_product(pawl_session *s, const float *x, const float *w)
+{
+    static float y[M * N];
+    pawl_tensor in = {.data = (void *)(uintptr_t)x, .dtype = PAWL_F32, .rank = 2, .shape = {M, K}};
+    pawl_tensor out = {.data = y, .dtype = PAWL_F32, .rank = 2, .shape = {M, N}};
+    assert_int_equal(pawl_run(s, &in, 1, &out, 1, NULL), PAWL_OK);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) {
+            double sum = 0, size = 0;
+            for (int k = 0; k < K; k++) {
+                sum += (double)x[i * K + k] * (double)w[j * K + k];
+                size += fabs((double)x[i * K + k] * (double)w[j * K + k]);
+            }
+            assert_true(fabs((double)y[i * N + j] - sum) <= 0x1p-20 * size);
+        }
+}
+
+/* All three weights that were made of one parameter are made of the new one; one that does not fit into pieces changes nothing. */
+static void test_reload(void **state)
+{
+    (void)state;
+    Made m = make("task: reload\ninputs: {x: 'f32[64, 45]'}\nparams: {w: 'f32[70, 45]'}\ngraph: |\n  %y = linear(%x, %w)\noutputs: [y]\nnumerics: fp32\n",
+                  "split_matmul@64x70x45", false);
+    assert_int_equal(splits(m.c.resolved), 1);
+    size_t len;
+    void *image = package_image(m.cx->arena, m.cx->diags, &m.c.plan, 1, "{}", &len);
+    pawl_package *p;
+    pawl_session *s;
+    pawl_session_options so = {.size = sizeof so, .device = "cpu", .threads = 2};
+    assert_non_null(image);
+    assert_int_equal(pawl_open_memory(image, len, &p), PAWL_OK);
+    assert_int_equal(pawl_session_new(p, &so, &s), PAWL_OK);
+    static float x[M * K], w[N * K];
+    assert_int_equal(pawl_fill(x, PAWL_F32, M * K, 1, "x", "normal(0, 1)"), PAWL_OK);
+    const char *name = "w";
+    pawl_tensor t = {.data = w, .dtype = PAWL_F32, .rank = 2, .shape = {N, K}};
+    for (uint64_t seed = 1; seed < 3; seed++) {
+        assert_int_equal(pawl_fill(w, PAWL_F32, N * K, seed, "w", "normal(0, 7)"), PAWL_OK);
+        assert_int_equal(pawl_reload_weights(s, &name, &t, 1), PAWL_OK);
+        expect_product(s, x, w);
+    }
+    float was = w[77];
+    w[77] = INFINITY;
+    assert_int_equal(pawl_reload_weights(s, &name, &t, 1), PAWL_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(pawl_error(), "2^29 apart"));
+    w[77] = 1e-12f;
+    assert_int_equal(pawl_reload_weights(s, &name, &t, 1), PAWL_ERROR_UNSUPPORTED);
+    w[77] = was;
+    expect_product(s, x, w);
+    t.shape[0] = K, t.shape[1] = N;
+    assert_int_equal(pawl_reload_weights(s, &name, &t, 1), PAWL_ERROR_INVALID);
+    expect_product(s, x, w);
+    pawl_session_free(s);
+    pawl_close(p);
+    made_end(&m);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs), cmocka_unit_test(test_fallback)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs), cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload)};
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
 }
