@@ -371,6 +371,35 @@ static void test_map_reader(void **state)
     assert_non_null(plan_from_json(cx, old, strlen(old)));              /* from before there were maps */
 }
 
+/* Changed characters: refused with a message, or a plan whose every use is checked. */
+static void test_map_changes(void **state)
+{
+    Context *cx = *state;
+    char *json = plan_to_json(map_plan(cx, (MapPlan){.steps = 2}), cx->arena);
+    static const char other[] = "0123456789-9 R\"[]{},xe";
+    uint64_t random = 1;
+    unsigned accepted = 0;
+    for (int round = 0; round < 3000; round++) {
+        Context *own = context_new();
+        char *changed = arena_strdup(own->arena, json);
+        for (int i = 0; i <= round % 3; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            changed[(random >> 33) % strlen(json)] = other[(random >> 20) % (sizeof other - 1)];
+        }
+        Plan *p = plan_from_json(own, changed, strlen(changed));
+        if (!p && !diags_failed(own->diags))
+            fail_msg("round %d: refused without a message", round);
+        StrBuf text = strbuf_new(own->arena);
+        for (int64_t n = 1; p && n <= 1000; n *= 10)
+            plan_evaluate(p, (int64_t[]){n, n}, own->arena, own->diags);
+        if (p)
+            plan_print(&text, p);
+        accepted += p != NULL;
+        context_free(own);
+    }
+    assert_true(accepted > 0 && accepted < 1500);
+}
+
 /* ---- binding ---- */
 
 static bool bind2(Context *cx, const Plan *p, int64_t n, int64_t c, DimValue *v)
@@ -437,6 +466,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_map_verify, setup, teardown),
         cmocka_unit_test_setup_teardown(test_map_evaluate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_map_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_evaluate, setup, teardown),
     };
