@@ -82,4 +82,10 @@ static const char *const graphs[] = {
     " %f = cast(%d, dtype=i32)\n %h = gt(add(%x, %x), 0)\n %k = shift_right(cast(shift_left(%x, 1), dtype=i32), 2)\n return %a, %b, %d, %f, %h, %k }",
     "graph gather_in_concat { input %x : i32[5] ~ randint(-9, 9)\n input %i : i64[3] ~ randint(0, 5)\n input %a : i32[2] ~ randint(-9, 9)\n"
     " input %b : i32[5] ~ randint(-9, 9)\n %c = concat(%a, gather(%x, %i, axis=0), %b, axis=0)\n %y = reduce_sum(%c, axes=[0], keepdims=1)\n return %y }",
+    /* decode: products of few rows, one after the other and beside a norm in one launch; more row tiles than blocks at once */
+    "graph decode_norm { input %x : bf16[5, 1, 256]\n param %g : bf16[256]\n param %w : bf16[96, 256]\n param %v : bf16[40, 96]\n"
+    " %h = rms_norm(%x, %g)\n %a = silu(linear(%h, %w))\n %y = linear(%a, %v)\n return %y }",
+    "graph decode_beside { input %x : bf16[5, 256]\n param %g : bf16[256]\n param %w : bf16[96, 256]\n param %v : bf16[40, 256]\n"
+    " %y = linear(%x, %w)\n %z = linear(%x, %v)\n %h = rms_norm(%x, %g)\n return %y, %z, %h }",
+    "graph decode_rounds { input %x : f16[3, 96]\n param %w : f16[4300, 96]\n %y = linear(%x, %w)\n return %y }",
 };
