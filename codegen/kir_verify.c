@@ -335,8 +335,11 @@ static void check_gemm(Verify *v)
     check(v, NULL, !scaled || (g->inv_a < k->buffers.n && g->inv_b < k->buffers.n && g->k_exact), "a scaled product without scales");
     check_matrix(v, &g->exact_a, scaled, scaled, "a scaled product without its operand as it was");
     check_matrix(v, &g->exact_b, scaled, false, "no such buffer");
-    check_matrix(v, &g->b, scaled && g->exact_b.buffer == UINT32_MAX, true, "a product without operands");
-    check_matrix(v, &g->b_lo, scaled && g->exact_b.buffer == UINT32_MAX && three, three, "three products of two pieces");
+    bool plain = !g->wgmma || (scaled && g->exact_b.buffer == UINT32_MAX);                   /* reads B's pieces without a map */
+    check_matrix(v, &g->a, !g->wgmma, true, "a product without operands");
+    check_matrix(v, &g->a_lo, !g->wgmma && three, three, "three products of two pieces");
+    check_matrix(v, &g->b, plain, true, "a product without operands");
+    check_matrix(v, &g->b_lo, plain && three, three, "three products of two pieces");
     if (g->wgmma) {
         check_map(v, g->map_a, g->a_batched);
         check_map(v, g->map_b, g->b_batched);

@@ -12,18 +12,18 @@ typedef struct {
     const char *arch, *name;
     int units, threads_unit;
     uint32_t shared_block;
-    double l2, bandwidth, fma, bf16, tf32;
+    double l2, bandwidth, fma, bf16, tf32, mma;        /* mma: rate of mma.sync; where wgmma or tcgen05 is faster, less than 1 (B200: a guess) */
 } Board;
 
 static const Board boards[] = {
-    /* arch      board             SMs  thr/SM  shared/block       L2  bytes/s      fma     bf16     tf32 */
-    {"sm_80",   "NVIDIA A100",     108,  2048,  163 * 1024,   40e6,  1.75e12, 19.5e12,  290e12,  145e12},
-    {"sm_86",   "NVIDIA A10",       72,  1536,   99 * 1024,    6e6,  0.54e12,   31e12,   62e12,   31e12},
-    {"sm_89",   "NVIDIA L40S",     142,  1536,   99 * 1024,   96e6,  0.77e12,   91e12,  330e12,  165e12},
-    {"sm_90a",  "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12},
-    {"sm_90",   "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12},
-    {"sm_100a", "NVIDIA B200",     148,  2048,  227 * 1024,  126e6,   7.2e12,   70e12, 2000e12, 1000e12},
-    {"sm_120a", "NVIDIA RTX 5090", 170,  1536,   99 * 1024,   96e6,   1.6e12,  100e12,  210e12,  105e12},
+    /* arch      board             SMs  thr/SM  shared/block       L2  bytes/s      fma     bf16     tf32   mma */
+    {"sm_80",   "NVIDIA A100",     108,  2048,  163 * 1024,   40e6,  1.75e12, 19.5e12,  290e12,  145e12, 1.00},
+    {"sm_86",   "NVIDIA A10",       72,  1536,   99 * 1024,    6e6,  0.54e12,   31e12,   62e12,   31e12, 1.00},
+    {"sm_89",   "NVIDIA L40S",     142,  1536,   99 * 1024,   96e6,  0.77e12,   91e12,  330e12,  165e12, 1.00},
+    {"sm_90a",  "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12, 0.62},
+    {"sm_90",   "NVIDIA H200",     132,  2048,  227 * 1024,   60e6,   4.3e12,   51e12,  780e12,  420e12, 0.62},
+    {"sm_100a", "NVIDIA B200",     148,  2048,  227 * 1024,  126e6,   7.2e12,   70e12, 2000e12, 1000e12, 0.25},
+    {"sm_120a", "NVIDIA RTX 5090", 170,  1536,   99 * 1024,   96e6,   1.6e12,  100e12,  210e12,  105e12, 1.00},
 };
 enum { N_BOARDS = sizeof boards / sizeof *boards };
 
@@ -41,7 +41,7 @@ bool machine_cuda(Context *cx, const char *arch, Machine *out)
             .shared_block = b->shared_block, .l2_bytes = b->l2,
             .copy_bandwidth = b->bandwidth, .flops_fma = b->fma, .flops_bf16 = b->bf16, .flops_tf32 = b->tf32,
             .launch_seconds = 1.2e-6, .vector_bytes = 16, .has_library = true,
-            .tensor_cores = strcmp(arch, "sm_90a") == 0,
+            .tensor_cores = true, .wgmma = strcmp(arch, "sm_90a") == 0, .mma_rate = b->mma,
         };
         return true;
     }

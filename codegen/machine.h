@@ -18,6 +18,8 @@ typedef struct Machine {
     double launch_seconds;          /* one more kernel inside a graph */
     uint32_t vector_bytes;          /* 16 on GPUs; 32 or 64 on the host */
     bool   tensor_cores;            /* that kinds/gemm.c has a template for: mma.sync (sm_80 on) or wgmma (sm_90a) */
+    bool   wgmma;                   /* the latter */
+    double mma_rate;                /* the part of flops_bf16 and flops_tf32 that mma.sync reaches */
     bool   measured;
     bool   has_library;             /* cuBLASLt was found (or is assumed for ahead-of-time compilation) */
 } Machine;

@@ -1,15 +1,15 @@
 /* codegen/kinds/gemm.c — matrix products on the tensor cores, with the group's expressions as their epilogue.
  *
- * The main loop is a template (emit/gemm_sm90.cuh) around the kernel that is built here: what a warp does with one staged piece of the
- * product, 16 rows by `width` columns, in fp32. Its threads take vectors of neighbouring columns, so what the epilogue loads beside the
- * product, and what it stores, moves in 16 bytes a thread.
+ * The main loop is a template (emit/gemm_sm90.cuh with wgmma, emit/gemm_sm80.cuh with mma.sync) around the kernel that is built here:
+ * what a warp does with one staged piece of the product, 16 rows by `width` columns, in fp32. Its threads take vectors of neighbouring
+ * columns, so what the epilogue loads beside the product, and what it stores, moves in 16 bytes a thread.
  *
  * A group may read two parts of the product side by side (gate and up of stacked projections): a tile then has half its columns from
  * each. Products of split operands (split_matmul) carry their format in their operands' types; which one is allowed was decided by the
  * pass that split them.
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
- * side), width (columns of a part staged at a time). */
+ * side), width (columns of a part staged at a time); mma=1: mma.sync where there is wgmma (for comparison: never proposed). */
 #include "codegen/emit/gemm.h"
 #include "codegen/kinds/product.h"
 
@@ -74,14 +74,24 @@ static bool accepts(const KindProblem *p, const char **why_not)
 }
 
 /* ---- schedules ----------------------------------------------------------------------------------------------------------------- */
-static KGemm shape_of(const Problem *x, const Schedule *s)
+static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
 {
     return (KGemm){
-        .format = x->format, .wgmma = true, .parts = x->parts, .a_mn = x->a_mn, .b_mn = x->b_mn,
+        .format = x->format, .wgmma = p->m->wgmma && !schedule_get(s, "mma", 0), .parts = x->parts, .a_mn = x->a_mn, .b_mn = x->b_mn,
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
     };
+}
+
+/* How near mma.sync comes to its rate: fewer operands a product from larger warps' shares, fewer barriers with more k a stage. */
+static double mma_share(const KGemm *g, const Problem *x)
+{
+    uint32_t down, across;
+    gemm_warps(g, &down, &across);
+    double around = down ? (double)g->bm / down + (double)g->bn / across : 256;
+    return 0.95 / (1 + around / (g->bm * g->bn / (double)(down * across)) * (x->products == 3 ? 1.5 : 3)) *
+           (g->stages < 3 ? 0.9 : 1) * (g->bk * x->size < 128 ? 0.97 : 1);
 }
 
 static double ceil_div(double a, double b) { return (double)(int64_t)((a + b - 1) / b); }
@@ -90,17 +100,18 @@ static double ceil_div(double a, double b) { return (double)(int64_t)((a + b - 1
  * warpgroup's products hide in part. Small tiles read each operand more often: the caches then set the pace. */
 static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
 {
-    static const double fill = 1.2e-6, drain = 0.5e-6, cache_bytes = 5.5e12;
+    static const double fill = 1.2e-6, drain = 0.5e-6, unit_bytes = 42e9;    /* the last: from the L2 cache to a unit, a second */
     double m = (double)dim_typical(x->m), n = (double)dim_typical(x->n), k = (double)dim_typical(x->k), batch = (double)dim_typical(x->batch);
-    KGemm g = shape_of(x, s);
+    KGemm g = shape_of(p, x, s);
     double cluster = g.cluster, columns = g.bn / x->parts, units = (double)(p->m->units / (int)g.cluster);
     double tiles = ceil_div(m, g.bm * cluster) * ceil_div(n, columns) * batch;
     double waves = ceil_div(tiles, units), busy = tiles < units ? tiles : units;
     double work = 2.0 * g.bm * cluster * g.bn * (k + g.bk / 2) * x->products;
-    double arithmetic = work * units / x->rate / 0.97;                       /* of a tile (cluster), all units busy */
+    double rate = g.wgmma ? x->rate * 0.97 : x->rate * p->m->mma_rate * mma_share(&g, x);
+    double arithmetic = work * units / rate;                                 /* of a tile (cluster), all units busy */
     double pieces = x->products == 3 ? 2 : 1;
     double loaded = (g.bm * cluster + g.bn) * k * x->size * pieces;              /* by a cluster, B once */
-    double cached = loaded * busy / cache_bytes;
+    double cached = loaded * busy / (unit_bytes * p->m->units);
     double tile = (arithmetic > cached ? arithmetic : cached) + drain + (double)(g.bm * g.bn) * 4 / 60e9;
     double memory = ((double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)) / p->m->copy_bandwidth;
     double seconds = waves * tile + fill;
@@ -122,23 +133,27 @@ static int by_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, uint32_t bm, uint32_t bn, uint32_t cluster, uint32_t width)
+typedef struct { uint32_t bm, bn, bk, cluster, width, stages; } Tile;        /* stages: at most */
+
+static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, const Tile *tile)
 {
     Schedule s = {.kind = "gemm"};
-    uint32_t bk = 128 / x->size;
-    schedule_set(&s, "bm", bm);
-    schedule_set(&s, "bn", bn);
-    schedule_set(&s, "bk", bk);
+    schedule_set(&s, "bm", tile->bm);
+    schedule_set(&s, "bn", tile->bn);
+    schedule_set(&s, "bk", tile->bk);
     schedule_set(&s, "stages", 0);
-    schedule_set(&s, "cluster", cluster);
+    schedule_set(&s, "cluster", tile->cluster);
     schedule_set(&s, "raster", 8);
-    schedule_set(&s, "width", width);
-    KGemm g = shape_of(x, &s);
+    schedule_set(&s, "width", tile->width);
+    KGemm g = shape_of(p, x, &s);
     g.stages = 2;
-    uint32_t room = p->m->shared_block - gemm_staging_count(&g) * 4 - 1024;
-    g.stages = room / gemm_stage_bytes(&g) < 8 ? room / gemm_stage_bytes(&g) : 8;
     const char *why;
-    if (g.stages < 2 || !gemm_legal(&g, 0, &why) || (x->reads.row && width % x->reads.row))
+    uint32_t beside = gemm_staging_count(&g) * 4 + 1024;
+    if (!gemm_legal(&g, 0, &why) || beside > p->m->shared_block || (x->reads.row && tile->width % x->reads.row))
+        return;
+    uint32_t room = (p->m->shared_block - beside) / gemm_stage_bytes(&g);
+    g.stages = room < tile->stages ? room : tile->stages;
+    if (g.stages < 2 || !gemm_legal(&g, 0, &why))
         return;
     schedule_set(&s, "stages", g.stages);
     t[*n].s = s;
@@ -154,8 +169,13 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     describe(p, &x);
     for (uint32_t bm = WARPGROUP_ROWS; bm <= 192; bm += WARPGROUP_ROWS)
         for (uint32_t i = 0; i < sizeof columns / sizeof *columns; i++)
-            for (uint32_t cluster = 1; cluster <= 2; cluster++)
-                try(p, &x, t, &n, bm, columns[i], cluster, x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32);
+            for (uint32_t other = 1; other <= 2; other++) {
+                Tile tile = {.bm = bm, .bn = columns[i], .bk = 128 / x.size, .cluster = other, .stages = 8,
+                             .width = x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32};
+                if (!p->m->wgmma)
+                    tile.bk = 64 * other / x.size, tile.cluster = 1, tile.stages = 8 / other;
+                try(p, &x, t, &n, &tile);
+            }
     qsort(t, n, sizeof *t, by_seconds);
     n = n < max ? n : max;
     for (uint32_t i = 0; i < n; i++)
@@ -168,7 +188,7 @@ static Dim grid(const KindProblem *p, const Schedule *s)
     DimPool *d = p->cx->dims;
     Problem x;
     describe(p, &x);
-    KGemm g = shape_of(&x, s);
+    KGemm g = shape_of(p, &x, s);
     g.m = x.m, g.n = x.n, g.batch = x.batch;
     return dim_mul_const(d, dim_min(d, gemm_tiles(d, &g), dim_const(d, p->m->units / (int)g.cluster)), g.cluster);
 }
@@ -177,7 +197,7 @@ static uint32_t threads(const KindProblem *p, const Schedule *s)
 {
     Problem x;
     describe(p, &x);
-    KGemm g = shape_of(&x, s);
+    KGemm g = shape_of(p, &x, s);
     return gemm_threads(&g);
 }
 
@@ -220,7 +240,7 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
     KMatrix *const piece[4] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
     uint32_t *const map[4] = {&g->map_a, &g->map_b, &g->map_a_lo, &g->map_b_lo};
     g->exact_a.buffer = g->exact_b.buffer = g->a_lo.buffer = g->b_lo.buffer = UINT32_MAX;
-    g->map_a_lo = g->map_b_lo = g->inv_a = g->inv_b = UINT32_MAX;
+    g->map_a = g->map_b = g->map_a_lo = g->map_b_lo = g->inv_a = g->inv_b = UINT32_MAX;
     g->stride_inv_a = g->stride_inv_b = dim_const(b->k->cx->dims, 0);
     g->k_exact = x->k;
     for (uint32_t i = 0; i < (lows ? 4 : 2); i++) {
@@ -230,7 +250,7 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
         if (i == 1)
             g->b_mn = !along_k, g->b_batched = !dim_is(x->batch, 1) && !dim_is(g->b.stride_batch, 0);
     }
-    for (uint32_t i = 0; i < (lows ? 4 : 2); i++)
+    for (uint32_t i = 0; g->wgmma && i < (lows ? 4 : 2); i++)
         *map[i] = add_map(b, g, piece[i], i % 2, i % 2 ? x->whole : x->m);
     uint32_t next = lows ? 4 : 2;
     if (gemm_scaled(x->format)) {
@@ -412,6 +432,12 @@ static void epilogue(KindBuild *b, const KGemm *g, const Problem *x)
         finish(&e, &s[i]);
 }
 
+static bool fits(const Machine *m, const KGemm *g, const char **why)
+{
+    *why = "more shared memory than a block of this board can have";
+    return gemm_pipeline_bytes(g) + 4 * gemm_staging_count(g) <= m->shared_block;
+}
+
 static bool build(KindBuild *b)
 {
     Kernel *k = b->k;
@@ -419,19 +445,19 @@ static bool build(KindBuild *b)
     Problem x;
     describe(&b->problem, &x);
     KGemm *g = arena_new_of(k->arena, KGemm);
-    *g = shape_of(&x, b->s);
+    *g = shape_of(&b->problem, &x, b->s);
     g->m = x.m, g->n = x.n, g->k = x.k, g->batch = x.batch;
     for (uint32_t i = 0; i < 2; i++)
         g->part_start[i] = i < x.parts ? x.reads.start[i] : dim_const(d, 0);
     bind_operands(b, g, &x);
     const char *why;
-    if (!gemm_legal(g, 0, &why))
+    if (!gemm_legal(g, 4 * gemm_staging_count(g), &why) || !fits(b->problem.m, g, &why))
         return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: %s", why);
     int64_t big = INT64_MAX;
     g->row = dim_sym_fresh(d, "row", 0, x.m->hi == big ? big : x.m->hi + 1024);
     g->col = dim_sym_fresh(d, "col", 0, x.n->hi == big ? big : x.n->hi + 1024);
     g->at_batch = dim_is(x.batch, 1) ? dim_const(d, 0) : dim_sym_below(d, "batch", x.batch);
-    g->warp = dim_sym_fresh(d, "warp", 0, g->bm / PIECE_ROWS - 1);
+    g->warp = dim_sym_fresh(d, "warp", 0, gemm_consumer_warps(g) - 1);
     g->lane = dim_sym_fresh(d, "lane_id", 0, 31);
     g->stage = kernel_shared(k, "staged", DT_F32, gemm_staging_count(g));
     k->gemm = g;
