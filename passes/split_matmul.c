@@ -60,13 +60,25 @@ static bool pays(const Node *n, double least)
     return rows >= LEAST_ROWS && last_dim(n, 0)->lo >= LEAST_ROWS && depth_of(n)->lo >= LEAST_DEPTH && work >= (least > 0 ? least : LEAST_WORK);
 }
 
+/* One matrix for all batches, or one for each: batches of an operand lie one behind the other. */
+static bool batches_line_up(const Node *n, const Node *x)
+{
+    uint32_t r = node_rank(n), rx = node_rank(x);
+    bool one = true, each = rx == r;
+    for (uint32_t i = 0; i + 2 < rx; i++) {
+        one &= dim_is(x->type.shape.d[i], 1);
+        each &= x->type.shape.d[i] == n->type.shape.d[i + r - rx];
+    }
+    return one || each;
+}
+
 static bool frozen(const Splitter *s, const Node *n) { return n->id < s->n_frozen && s->frozen[n->id]; }
 
 static bool wanted(const Splitter *s, const Node *n)
 {
     double literal;
     return n->op == OP_MATMUL && n->type.dtype == DT_F32 && n->in[0]->type.dtype == DT_F32 && n->in[1]->type.dtype == DT_F32 &&
-           !frozen(s, n) && !node_literal(n->in[0], &literal) && !node_literal(n->in[1], &literal) && pays(n, s->cx->opt->split_work);
+           batches_line_up(n, n->in[0]) && batches_line_up(n, n->in[1]) && !frozen(s, n) && !node_literal(n->in[0], &literal) && !node_literal(n->in[1], &literal) && pays(n, s->cx->opt->split_work);
 }
 
 /* ---- layout ------------------------------------------------------------------------------------------------------------------- */
