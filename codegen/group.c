@@ -11,6 +11,7 @@
 #include "codegen/group.h"
 #include "codegen/kind.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { MAX_AT = 4, MAX_VISITS = 8, GROUP_MAX_NODES = 256, CYCLE_SEARCH = 4096, CHEAP_OPS = 24, MAX_INDEX = 64, MAX_STORED = 32 };
@@ -32,7 +33,8 @@ typedef struct Former {
     const Graph *graph;
     const CodegenOptions *o;
     bool *frozen, *literal, *must;
-    bool *near_product;                   /* made of a product that any epilogue may follow, element by element or by short reductions */
+    uint32_t *product;                    /* 1 + id of the youngest product among a node and its ancestors; 0: none */
+    bool *near_product;                   /* made of that one, which any epilogue may follow, by elements or by short reductions */
     float *cost;                          /* operations to recompute an element from memory */
     Vec(Visit) *visits;
     Build **home;                         /* group that stores the node; NULL while not materialised */
@@ -91,19 +93,25 @@ static bool has_symbols(const Node *n)
 
 enum { LONGEST_PIECE = 128 };
 
-static bool stays_near(const Former *f, const Node *n)
+static bool stays_near(Former *f, const Node *n)
 {
     OpClass c = op_class(n->op);
-    if (c == CLASS_CONTRACT)
-        return !f->frozen[n->id] && !matmul_not_gemm(f->cx, n, f->o);
-    bool near = false;
-    for (uint32_t k = 0; k < n->n_in; k++)
-        near |= f->near_product[n->in[k]->id];
-    if (c == CLASS_REDUCE && near) {
-        Dim count = reduced_count(f->p, n);
-        return dim_is_const(count) && count->value <= LONGEST_PIECE;
+    if (c == CLASS_CONTRACT) {
+        f->product[n->id] = n->id + 1;
+        return f->o->fuse && !f->frozen[n->id] && !matmul_not_gemm(f->cx, n, f->o);
     }
-    return near && (c == CLASS_POINTWISE || c == CLASS_CAST || n->op == OP_RESHAPE || n->op == OP_EXPAND);
+    uint32_t youngest = 0;
+    bool near = true;
+    for (uint32_t k = 0; k < n->n_in; k++)
+        youngest = f->product[n->in[k]->id] > youngest ? f->product[n->in[k]->id] : youngest;
+    for (uint32_t k = 0; k < n->n_in; k++)
+        near &= f->product[n->in[k]->id] != youngest || f->near_product[n->in[k]->id];
+    f->product[n->id] = youngest;
+    if (c == CLASS_REDUCE) {
+        Dim count = reduced_count(f->p, n);
+        near &= dim_is_const(count) && count->value <= LONGEST_PIECE;
+    }
+    return youngest && near && (c == CLASS_REDUCE || c == CLASS_POINTWISE || c == CLASS_CAST || n->op == OP_RESHAPE || n->op == OP_EXPAND);
 }
 
 static void find_facts(Former *f, Node **order, uint32_t n)
@@ -122,7 +130,7 @@ static void find_facts(Former *f, Node **order, uint32_t n)
         f->literal[x->id] = literal;
         bool leaf = op_class(x->op) == CLASS_CONTRACT || op_class(x->op) == CLASS_REDUCE || op_class(x->op) == CLASS_SCAN;
         f->cost[x->id] = leaf || from_memory(f, x) ? 0 : cost < 1e6f ? cost : 1e6f;
-        f->near_product[x->id] = f->o->fuse && stays_near(f, x);
+        f->near_product[x->id] = stays_near(f, x);
     }
     for (uint32_t i = 0; i < f->graph->outputs.n; i++) {
         Node *x = f->graph->outputs.data[i].node;
@@ -235,19 +243,16 @@ static bool same_domain(const Group *a, const Group *b)
            (!a->reduces.n || !b->reduces.n || a->outer_mask == b->outer_mask);
 }
 
-/* Siblings of one domain become one group: what they share is read once. */
-static bool merge(Former *f, Build *a, Build *b)
+/* b becomes part of a; b->as[i]: its symbol i over a's. */
+static bool take_over(Former *f, Build *a, Build *b)
 {
-    if (a == b)
-        return true;
-    if (a->closed || b->closed || !same_domain(a->g, b->g) || a->n_nodes + b->n_nodes > GROUP_MAX_NODES ||
-        depends(f, a, b) || depends(f, b, a))
+    if (a->closed || b->closed || a->n_nodes + b->n_nodes > GROUP_MAX_NODES || depends(f, a, b) || depends(f, b, a))
         return false;
     DimSubst s[MAX_RANK];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < a->g->domain.rank; i++)
+    for (uint32_t i = 0; i < b->g->domain.rank; i++)
         if (!dim_is_const(b->g->sym[i]))
-            s[n++] = (DimSubst){b->g->sym[i], a->g->sym[i]};
+            s[n++] = (DimSubst){b->g->sym[i], b->as[i]};
     for (uint32_t i = 0; i < b->g->outputs.n; i++) {
         GroupOutput o = b->g->outputs.data[i];
         for (uint32_t d = 0; d < node_rank(o.node); d++)
@@ -264,13 +269,24 @@ static bool merge(Former *f, Build *a, Build *b)
         vec_push(f->cx->arena, &a->g->nodes, b->g->nodes.data[i]);
     for (uint32_t i = 0; i < b->g->inputs.n; i++)
         vec_push(f->cx->arena, &a->g->inputs, b->g->inputs.data[i]);
-    if (b->g->reduces.n)
-        a->g->outer_mask = b->g->outer_mask;
     a->n_nodes += b->n_nodes;
-    b->into = a;
-    memcpy(b->as, a->g->sym, sizeof b->as);
-    /* pending visits of b keep b's symbols: rewritten when next looked at (see settle_visits) */
+    b->into = a;                          /* pending visits of b keep b's symbols: rewritten when next looked at (see settle_visits) */
     b->g->matmul = NULL;
+    return true;
+}
+
+/* Siblings of one domain become one group: what they share is read once. */
+static bool merge(Former *f, Build *a, Build *b)
+{
+    if (a == b)
+        return true;
+    if (!same_domain(a->g, b->g))
+        return false;
+    uint32_t mask = b->g->reduces.n ? b->g->outer_mask : a->g->outer_mask;
+    memcpy(b->as, a->g->sym, sizeof b->as);
+    if (!take_over(f, a, b))
+        return false;
+    a->g->outer_mask = mask;
     return true;
 }
 
@@ -408,6 +424,27 @@ static bool digit_by_digit(Former *f, const Group *g, const Node *n, const Index
     return matmul_domain_at(f->p, g, n, at, &any, coords);
 }
 
+static uint32_t long_dims(const Group *g)
+{
+    uint32_t mask = 0;
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        mask |= dim_is_const(g->sym[d]) ? 0 : 1u << d;
+    return mask;
+}
+
+/* Along columns of few lanes blocks read the operand one after the other: worse than to reduce with the whole device and launch again? */
+static bool columns_wait(Former *f, const Node *n, Dim rows)
+{
+    enum { COLUMNS = 128 };                                /* a block of kinds/column.c */
+    const Machine *m = &f->o->machine;
+    if (m->target != TARGET_CUDA || reduces_contiguous(n))
+        return false;
+    const Type *t = &n->in[0]->type;
+    double bytes = (double)dim_typical(shape_count(f->p, &t->shape)) * dtype_bytes(t->dtype), blocks = ceil((double)dim_typical(rows) / COLUMNS);
+    double seconds = 3 * bytes / m->copy_bandwidth;        /* read, read again, written */
+    return blocks < m->units && seconds * m->units / fmax(blocks, 1) > seconds + m->launch_seconds;
+}
+
 static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
 {
     Group *g = b->g;
@@ -438,6 +475,8 @@ static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
             rows = dim_mul(f->p, rows, g->domain.d[d]);
     if (dim_typical(reduced_count(f->p, n)) > 65536 && dim_typical(rows) < 2 * f->o->machine.units)
         return "few long rows: the reduction alone uses the whole device";
+    if (mask != long_dims(g) && columns_wait(f, n, rows))
+        return "few columns: the reduction alone uses the whole device";
     if (!g->reduces.n)
         g->outer_mask = mask;
     return NULL;
@@ -558,6 +597,59 @@ static bool store_in_reader(Former *f, Node *n, uint32_t n_visits)
     return true;
 }
 
+/* ---- a value a row beside values along it --------------------------------------------------------------------------------------- */
+/* Dims of the group's domain that the coordinates are symbols of, one each; 0: they are anything else. */
+static uint32_t plain_dims(const Group *g, const Node *n, const Index *at)
+{
+    uint32_t mask = 0;
+    for (uint32_t k = 0; k < node_rank(n); k++) {
+        uint32_t d = 0;
+        while (d < g->domain.rank && (g->sym[d] != at->d[k] || dim_is_const(g->sym[d])))
+            d++;
+        if (dim_is(n->type.shape.d[k], 1))
+            continue;
+        if (d == g->domain.rank || (mask & 1u << d) || g->domain.d[d] != n->type.shape.d[k])
+            return 0;
+        mask |= 1u << d;
+    }
+    return mask;
+}
+
+/* Reduction `n` is read by a group along whose rows it runs, and by one that has an element a row: they become one. */
+static bool merge_along_rows(Former *f, Node *n, const Visit *along, const Visit *once)
+{
+    Build *a = along->b, *b = once->b;
+    if (a == b || a->g->matmul || b->g->matmul || along->n_at != 1 || once->n_at != 1 || along->many || once->many)
+        return false;
+    uint32_t outer = plain_dims(a->g, n, &along->at[0]), all = plain_dims(b->g, n, &once->at[0]);
+    if (!outer || outer == long_dims(a->g) || !all || all != long_dims(b->g) || (a->g->reduces.n && a->g->outer_mask != outer) ||
+        (b->g->reduces.n && b->g->outer_mask != all))
+        return false;
+    memcpy(b->as, b->g->sym, sizeof b->as);
+    for (uint32_t k = 0; k < node_rank(n); k++)
+        for (uint32_t d = 0; d < b->g->domain.rank; d++)
+            if (b->g->sym[d] == once->at[0].d[k] && !dim_is_const(b->g->sym[d]))
+                b->as[d] = along->at[0].d[k];
+    if (a->g->outputs.n + b->g->outputs.n > MAX_STORED || !take_over(f, a, b))
+        return false;
+    a->g->outer_mask = outer;
+    return true;
+}
+
+static void merge_rows(Former *f, Node *n)
+{
+    if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !reduces_contiguous(n))
+        return;
+    for (bool again = true; again; ) {
+        again = false;
+        settle_visits(f, n);
+        Visit *v = f->visits[n->id].data;
+        for (uint32_t i = 0; i < f->visits[n->id].n && !again; i++)
+            for (uint32_t j = 0; j < f->visits[n->id].n && !again; j++)
+                again = i != j && merge_along_rows(f, n, &v[i], &v[j]);
+    }
+}
+
 /* ---- values near a product that a group reduces in pieces, and others read ------------------------------------------------------ */
 static Dim outer_position(Former *f, const Group *g, Dim *rows)
 {
@@ -659,6 +751,35 @@ static bool store_in_pieces(Former *f, Node *n)
     return false;
 }
 
+/* A reduction that several groups read is made by one that reduces the same rows for results of its own, and stored for the others. */
+static bool store_in_reducer(Former *f, Node *n)
+{
+    uint32_t readers = f->visits[n->id].n;
+    for (uint32_t i = 0; i < readers; i++) {
+        const Visit *v = &f->visits[n->id].data[i];
+        Group *g = v->b->g;
+        if (!g->reduces.n || !shape_equal(&g->reduces.data[0].node->in[0]->type.shape, &n->in[0]->type.shape) || v->n_at != 1 ||
+            !one_to_one(g, n, &v->at[0]) || g->outputs.n >= MAX_STORED || refused(f, v->b, n, v) || reads_from(f, v->b, n))
+            continue;
+        bool before = true;
+        for (uint32_t j = 0; j < readers; j++)
+            before &= j == i || !depends(f, v->b, f->visits[n->id].data[j].b);
+        if (!before)
+            continue;
+        GroupOutput out = {n, v->at[0]};
+        for (uint32_t d = 0; d < node_rank(n); d++)
+            out.at.d[d] = dim_is(n->type.shape.d[d], 1) ? dim_const(f->p, 0) : out.at.d[d];
+        vec_push(f->cx->arena, &g->outputs, out);
+        f->home[n->id] = v->b;
+        for (uint32_t j = 0; j < readers; j++)
+            if (j != i)
+                vec_push(f->cx->arena, &f->visits[n->id].data[j].b->g->inputs, n);
+        join(f, v->b, n, v);
+        return true;
+    }
+    return false;
+}
+
 static void decide(Former *f, Node *n)
 {
     uint32_t readers = settle_visits(f, n);
@@ -668,6 +789,9 @@ static void decide(Former *f, Node *n)
     }
     if (op_class(n->op) == CLASS_REDUCE && f->o->fuse)
         split_domain_for(f, n);
+    if (op_class(n->op) == CLASS_REDUCE && f->o->fuse && readers > 1 && !f->must[n->id])
+        merge_rows(f, n);
+    readers = settle_visits(f, n);
     if ((f->must[n->id] || readers > 1) && store_in_pieces(f, n))
         return;
     readers = settle_visits(f, n);
@@ -699,6 +823,8 @@ static void decide(Former *f, Node *n)
             return;
         }
     }
+    if (op_class(n->op) == CLASS_REDUCE && f->o->fuse && readers > 1 && store_in_reducer(f, n))
+        return;
     read_by(f, n);
     materialise(f, n);
 }
@@ -866,6 +992,7 @@ Groups *groups_form(Context *cx, const Graph *g, const CodegenOptions *o)
     f->literal = arena_new_array(a, bool, top + 1);
     f->must = arena_new_array(a, bool, top + 1);
     f->near_product = arena_new_array(a, bool, top + 1);
+    f->product = arena_new_array(a, uint32_t, top + 1);
     f->cost = arena_new_array(a, float, top + 1);
     f->visits = arena_alloc(a, sizeof *f->visits * (top + 1));
     f->home = arena_new_array(a, Build *, top + 1);

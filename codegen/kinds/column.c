@@ -22,6 +22,11 @@ static bool accepts(const KindProblem *p, const char **why_not)
             return false;
         }
     }
+    uint64_t along = group_outputs_along(g), all = ((uint64_t)1 << (g->outputs.n < 63 ? g->outputs.n : 63)) - 1;
+    if (along && (along & all) != all) {
+        *why_not = "some outputs have an element for each of the row, others one a row";
+        return false;
+    }
     return true;
 }
 
