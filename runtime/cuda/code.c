@@ -31,7 +31,8 @@ static int score(const PlanCode *c, const CudaDevice *v)
 }
 
 typedef struct { const void *bytes; CuModule module; } Loaded;
-typedef struct { Executor *e; Diags *d; Arena *a; Vec(Loaded) loaded; } Loading;
+typedef struct { Executor *e; Diags *d; Arena *a; Vec(Loaded) loaded; bool large; } Loading;
+enum { SHARED_USUAL = 48 * 1024 };               /* bytes a block, without asking for more */
 
 static bool jit(Loading *l, const PlanCode *c, const char *kernel, CuModule *m)
 {
@@ -88,7 +89,8 @@ static bool refuse(const Loading *l, const PlanKernel *k)
                       b.len ? b.text : "none");
 }
 
-/* Shared memory: what the kernel does not declare itself is asked for at launch; past 48 KB it must be allowed first. */
+/* Shared memory: what the kernel does not declare itself is asked for at launch; past 48 KB it must be allowed first. A multiprocessor
+ * changes how much it keeps apart for it only when it is empty: where kernels overlap and some take much, all prefer the most. */
 static bool set_shared(Loading *l, uint32_t i)
 {
     Executor *e = l->e;
@@ -103,7 +105,10 @@ static bool set_shared(Loading *l, uint32_t i)
         return diag_error(l->d, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "compile the package for this GPU",
                           "kernel %s needs %u bytes of shared memory, a block of %s has %zu", k->name, k->shared_bytes,
                           e->device->info->name, e->device->info->shared_per_block);
-    if (k->shared_bytes <= 48 * 1024 || e->dynamic_shared[i] == 0)
+    if (k->waits && l->large && !cuda_check(cu, cu->FuncSetAttribute(e->functions[i], CU_FUNC_SHARED_CARVEOUT, 100),
+                                            arena_printf(l->a, "preferring shared memory for kernel %s", k->name), l->d))
+        return false;
+    if (k->shared_bytes <= SHARED_USUAL || e->dynamic_shared[i] == 0)
         return true;
     return cuda_check(cu, cu->FuncSetAttribute(e->functions[i], CU_FUNC_MAX_DYNAMIC_SHARED, (int)e->dynamic_shared[i]),
                       arena_printf(l->a, "allowing %u bytes of shared memory for kernel %s", e->dynamic_shared[i], k->name), l->d);
@@ -113,6 +118,8 @@ static bool load_all(Loading *l)
 {
     Executor *e = l->e;
     const CudaDriver *cu = e->device->cu;
+    vec_foreach(PlanKernel, k, &e->plan->kernels)
+        l->large |= k->shared_bytes > SHARED_USUAL;
     for (uint32_t i = 0; i < e->plan->kernels.n; i++) {
         const PlanKernel *k = &e->plan->kernels.data[i];
         const PlanCode *c = best_code(k, e->device->info);

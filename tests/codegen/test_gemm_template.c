@@ -184,6 +184,39 @@ static void test_compiled(void **s)
     }
 }
 
+/* What is not such a kernel is refused; LLVM's emitters refuse it in any case. */
+static void test_refused(void **s)
+{
+    static const GemmCase good = {"product", GEMM_3XF16, TILE(128, 64, 32, 3), SIZE(128, 64, 64)};
+    Context *cx = context_new();
+    Kernel *k = gemm_case_kernel(cx, &good);
+    KGemm g = *k->gemm;
+    StrBuf text = strbuf_new(cx->arena);
+    const void *object;
+    size_t len;
+    (void)s;
+    kernel_print(&text, k);
+    assert_non_null(strstr(text.text, "gemm 3xf16 128 x 64 x 64 batch 1, tile 128 x 64 x 32, 3 stages"));
+    assert_non_null(strstr(text.text, "map 0: a f16[128, 64] box [128, 32] swizzle 64"));
+    assert_true(kernel_verify(k, cx->diags));
+    k->gemm = &g;
+    g.bn = 256;                                    /* three times 128 registers for sums */
+    assert_false(kernel_verify(k, cx->diags));
+    g.bn = 64, g.stages = 12;
+    assert_false(kernel_verify(k, cx->diags));
+    g.stages = 3, g.width = 64;                    /* the staging array is for 32 */
+    assert_false(kernel_verify(k, cx->diags));
+    g.width = 32, g.map_b_lo = 4;
+    assert_false(kernel_verify(k, cx->diags));
+    g.map_b_lo = 3, g.exact_a.buffer = UINT32_MAX;
+    assert_false(kernel_verify(k, cx->diags));
+    g.exact_a.buffer = k->gemm->b.buffer;
+    assert_true(kernel_verify(k, cx->diags));
+    assert_null(emit_ptx(cx->arena, cx->diags, &k, 1, "sm_90a"));
+    assert_false(emit_host(cx->arena, cx->diags, &k, 1, "native", &object, &len));
+    context_free(cx);
+}
+
 int main(void)
 {
     const char *why;
@@ -195,7 +228,7 @@ int main(void)
         cmocka_unit_test(test_formats), cmocka_unit_test(test_tiles),     cmocka_unit_test(test_ragged),
         cmocka_unit_test(test_orders),  cmocka_unit_test(test_clusters),  cmocka_unit_test(test_parts),
         cmocka_unit_test(test_batches), cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_pingpong),
-        cmocka_unit_test(test_compiled),
+        cmocka_unit_test(test_compiled), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
