@@ -1,6 +1,7 @@
 /* tests/codegen/test_split_products.c — f32 products of f16 pieces from graph to results. The CPU, which is never asked for them, computes
  * them as any other op that no kind takes: what is tested is pieces, scales, weights and lines that pieces do not hold. And a task whose
  * weight cannot be held compiles to the product as it was written. */
+#include "codegen/emit/emit.h"
 #include "runtime/package.h"
 #include "runtime/pawl.h"
 #include "runtime/recipe.h"
@@ -39,7 +40,77 @@ static void test_runs(void **state)
         snprintf(text, sizeof text, "graph g {\n %s\n}\n", cases[i]);
         assert_true(run_graph(text, &(RunOptions){.fuse = true, .passes = true, .split = true}, 5));
         assert_true(run_graph(text, &(RunOptions){.fuse = false, .passes = true, .split = true}, 6));
+        assert_true(run_graph(text, &(RunOptions){.fuse = true, .sim = true, .passes = true, .split = true}, 7));
     }
+}
+
+/* The same through the template for tensor cores, as NVRTC compiles it. */
+static void test_runs_on_tensor_cores(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "input %x : f32[64, 96]\n param %g : f32[96]\n param %u : f32[80, 96]\n %h = rms_norm(%x, %g, eps=1e-6)\n %p = relu(linear(%h, %u))\n return %p",
+        "input %a : f32[67, 45]\n input %b : f32[45, 71]\n %y = matmul(%a, %b)\n return %y",
+        "input %a : f32[2, 64, 3, 40]\n input %b : f32[2, 64, 3, 40]\n %y = matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))\n return %y",
+    };
+    if (!nvrtc_available(NULL))
+        skip();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, "graph g {\n %s\n}\n", cases[i]);
+        assert_true(run_graph(text, &(RunOptions){.fuse = true, .sim = true, .kind = "gemm", .passes = true, .split = true}, 8));
+    }
+}
+
+/* ---- kernels --------------------------------------------------------------------------------------------------------------------------- */
+/* Every group: its kind and how many values it stores. */
+static void expect_kernels(const char *inputs, const char *graph, const char *want)
+{
+    Context *cx = context_new();
+    Task *t = task_from_source(cx, source_from_text(cx->arena, "task.yaml", arena_printf(cx->arena, "task: kernels\n%s\ngraph: |\n  %s\noutputs: [y]\nnumerics: fp32\n",
+                                                                                      inputs, graph)));
+    if (!t)
+        diags_print(cx->diags, stderr, false);
+    assert_non_null(t);
+    CompileOptions o = {.passes = {.verify = true, .f16_products = true, .split_work = 1}, .codegen = {.emitter = EMITTER_NVRTC, .fuse = true, .no_code = true}};
+    assert_true(machine_cuda(cx, "sm_90a", &o.codegen.machine));
+    Graph *g = graph_specialise(t->graph, NULL, 0);
+    assert_true(pipeline_run(g, &(PassOptions){.numerics = t->numerics, .f16_products = true}, NULL));
+    uint32_t n;
+    ChoiceInfo *list = choices_list(g, cx->arena, &n);
+    ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        picks[i] = (ChoicePick){list[i].id, 1};
+    o.picks = picks;
+    o.n_picks = n;
+    Compiled c;
+    assert_true(n > 0 && compile_workload(cx, t, NULL, &o, &c));
+    StrBuf b = strbuf_new(cx->arena);
+    for (uint32_t i = 0; i < c.groups->n; i++)
+        strbuf_printf(&b, "%s%s %u", i ? ", " : "", c.groups->g[i]->schedule.kind, c.groups->g[i]->outputs.n);
+    if (strcmp(b.text, want) != 0)
+        fail_msg("%s is computed by %s, not by %s", graph, b.text, want);
+    Graph *graphs[] = {g, c.graph, c.with_choices, c.resolved, t->graph};
+    for (int i = 0; i < 5; i++)
+        graph_free(graphs[i]);
+    context_free(cx);
+}
+
+/* An activation is read once where its rows run along k, beside what computes it; once for its columns' scales and once for its pieces
+ * where they do not; a weight's pieces are weights. */
+static void test_kernels(void **state)
+{
+    (void)state;
+    if (!nvrtc_available(NULL))
+        skip();
+    expect_kernels("inputs: {x: 'f32[4096, 4096]'}\nparams: {w: 'f32[4096, 4096]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
+    expect_kernels("inputs: {x: 'f32[512, 16384]'}\nparams: {w: 'f32[1024, 16384]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
+    expect_kernels("inputs: {x: 'f32[32768, 64]'}\nparams: {w: 'f32[64, 64]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
+    expect_kernels("inputs: {x: 'f32[512, 1023]'}\nparams: {w: 'f32[1024, 1023]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
+    expect_kernels("inputs: {x: 'f32[4096, 2048]'}\nparams: {g: 'f32[2048]', w: 'f32[1024, 2048]'}", "%y = linear(rms_norm(%x, %g, eps=1e-6), %w)", "row 4, gemm 1");
+    expect_kernels("inputs: {x: 'f32[4096, 2048]', r: 'f32[4096, 2048]'}\nparams: {w: 'f32[1024, 2048]'}", "%y = linear(gelu(add(%x, %r)), %w)", "row 4, gemm 1");
+    expect_kernels("inputs: {v: 'f32[4096, 4096]'}\nparams: {w: 'f32[4096, 4096]'}", "%y = matmul(%w, %v)", "column 2, pointwise 2, gemm 1");
+    expect_kernels("inputs: {v: 'f32[1024, 1023]'}\nparams: {w: 'f32[512, 1024]'}", "%y = matmul(%w, %v)", "column 2, transpose 2, gemm 1");
 }
 
 /* ---- weights that pieces do not hold ------------------------------------------------------------------------------------------------ */
@@ -180,6 +251,6 @@ static void test_reload(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs), cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels), cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload)};
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
 }
