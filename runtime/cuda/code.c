@@ -89,6 +89,13 @@ static bool refuse(const Loading *l, const PlanKernel *k)
                       b.len ? b.text : "none");
 }
 
+/* griddepcontrol came with sm_90: the portable code of a kernel that waits by itself does not. */
+static bool code_waits(const PlanKernel *k, const PlanCode *c)
+{
+    Arch a;
+    return k->waits && parse_arch(c->arch, &a) && a.number >= 90;
+}
+
 /* Shared memory: what the kernel does not declare itself is asked for at launch; past 48 KB it must be allowed first. A multiprocessor
  * changes how much it keeps apart for it only when it is empty: where kernels overlap and some take much, all prefer the most. */
 static bool set_shared(Loading *l, uint32_t i)
@@ -125,6 +132,7 @@ static bool load_all(Loading *l)
         const PlanCode *c = best_code(k, e->device->info);
         if (!c)
             return refuse(l, k);
+        e->waits[i] = code_waits(k, c);
         CuModule m = load_module(l, c, k->name);
         if (!m || !cuda_check(cu, cu->ModuleGetFunction(&e->functions[i], m, k->name),
                               arena_printf(l->a, "looking for kernel %s in its code", k->name), l->d) ||
@@ -137,6 +145,7 @@ static bool load_all(Loading *l)
 bool cuda_load_kernels(Executor *e, Diags *d)
 {
     e->functions = arena_new_array(e->arena, CuFunction, e->plan->kernels.n + 1);
+    e->waits = arena_new_array(e->arena, bool, e->plan->kernels.n + 1);
     e->dynamic_shared = arena_new_array(e->arena, unsigned, e->plan->kernels.n + 1);
     Loading l = {.e = e, .d = d, .a = arena_new()};
     bool good = load_all(&l);

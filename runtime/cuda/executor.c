@@ -277,13 +277,15 @@ static bool check_plan(const Plan *p, Diags *d)
 
 /* One or two kernels are cheaper launched than put into a graph; so is a single library call, whose pointers then do not matter.
  * A short chain of kernels that may be launched before their predecessors have ended hides its launches that way instead. */
-static bool wants_graph(const ExecDevice *v, const Plan *p)
+static bool wants_graph(const Executor *e)
 {
+    const ExecDevice *v = e->device;
+    const Plan *p = e->plan;
     bool library = false, early = p->steps.n <= 4;
     for (uint32_t i = 0; i < p->steps.n; i++) {
         const PlanStep *s = &p->steps.data[i];
         library |= s->kind == STEP_MATMUL;
-        early &= s->kind == STEP_LAUNCH && p->kernels.data[s->kernel].waits;
+        early &= s->kind == STEP_LAUNCH && e->waits[s->kernel];
     }
     if (early && v->use_graph < 1)
         return false;
@@ -342,13 +344,15 @@ static Executor *cuda_open_on(ExecDevice *v, Context *cx, const Plan *plan)
         return NULL;
     Arena *a = arena_new();
     Executor *e = arena_new_of(a, Executor);
-    *e = (Executor){.device = v, .arena = a, .plan = plan, .graph_mode = wants_graph(v, plan), .n_io = plan->n_inputs + plan->n_outputs};
+    *e = (Executor){.device = v, .arena = a, .plan = plan, .n_io = plan->n_inputs + plan->n_outputs};
     make_room(e);
     list_touches(e);
     bool good = prepare(e, cx->diags);
     cuda_leave(&scope);
-    if (good)
+    if (good) {
+        e->graph_mode = wants_graph(e);
         return e;
+    }
     cuda_close(e);
     return NULL;
 }
@@ -455,7 +459,7 @@ bool step_enqueue(Executor *e, Shape *s, uint32_t step, CuStream stream, Diags *
     CuLaunchAttribute attributes[2];
     CuLaunch launch = {.grid = {k.grid[0], k.grid[1], k.grid[2]}, .block = {k.block[0], k.block[1], k.block[2]},
                        .shared_bytes = k.shared_bytes, .stream = stream, .attributes = attributes};
-    if (p->kind == STEP_LAUNCH && e->plan->kernels.data[p->kernel].waits)
+    if (p->kind == STEP_LAUNCH && e->waits[p->kernel])
         attributes[launch.n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION, .value.flag = 1};
     if (cluster > 1)
         attributes[launch.n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_CLUSTER_DIMENSION, .value.cluster = {cluster, 1, 1}};

@@ -57,7 +57,7 @@ static bool add_library(Executor *e, Shape *s, uint32_t step, CuGraph g, const C
 static bool launches_early(const Executor *e, const Shape *s, uint32_t step)
 {
     const PlanStep *p = &e->plan->steps.data[step];
-    if (p->kind != STEP_LAUNCH || !e->plan->kernels.data[p->kernel].waits || s->n_before[step] != 1 || !e->device->cu->GraphAddDependencies)
+    if (p->kind != STEP_LAUNCH || !e->waits[p->kernel] || s->n_before[step] != 1 || !e->device->cu->GraphAddDependencies)
         return false;
     uint32_t before = s->before[step][0];
     return e->plan->steps.data[before].kind == STEP_LAUNCH && s->sizes->steps[before].blocks > 0;

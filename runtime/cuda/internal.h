@@ -72,6 +72,7 @@ struct Executor {
     const CudaKernels *kernels;        /* only where a step copies or fills */
     CublasLt *blas;                    /* only where a step is the library's */
     CuFunction *functions; unsigned *dynamic_shared;
+    bool *waits;                       /* a kernel each: the code loaded waits for the kernel before it by itself */
     Vec(CuModule) modules;
     uint32_t n_io;
     CuPtr *pointers;                   /* a buffer each */
@@ -85,7 +86,7 @@ struct Executor {
     ExecutorStats stats;
 };
 
-/* code.c: the best code for the device, loaded; shared memory opted in. */
+/* code.c: the best code for the device, loaded; shared memory opted in; who waits by itself. */
 bool cuda_load_kernels(Executor *e, Diags *d);
 /* shape.c: sizes, products and order for these symbol values, remembered. NULL: diagnosed. */
 Shape *shape_find(const Executor *e, const int64_t *symbols);

@@ -173,6 +173,30 @@ static void test_graph(void **state)
     }
 }
 
+/* Kernels that wait for each other by themselves are launched early, but for their portable code, which does not wait. */
+static void test_early(void **state)
+{
+    Gpu *g = *state;
+    enum { N = 100 };
+    float *x = numbers(g, N, "x"), *z = numbers(g, N, "z");
+    for (int own = 0; own < 2 && !on_gpu; own++) {
+        Plan *p = diamond_plan(g, N);
+        for (uint32_t i = 0; i < p->kernels.n; i++) {
+            p->kernels.data[i].waits = true;
+            p->kernels.data[i].code.data[0].arch = str_intern(g->cx->strs, own ? "sm_90" : "sm_80");
+        }
+        unsigned before = fake_cuda_early;
+        open_plan(g, p);
+        void *in[] = {device_new(g, x, N * 4), device_new(g, z, N * 4)}, *out[] = {device_new(g, NULL, N * 4)};
+        run(g, in, out, NULL, NULL);
+        check_diamond(g, in, out, x, z, N, NULL);
+        assert_int_equal(fake_cuda_early - before, own ? 2 : 0);        /* step 2 has two before it, steps 3 and 4 one each */
+        executor_cuda.release(g->v, in[0]);
+        executor_cuda.release(g->v, in[1]);
+        executor_cuda.release(g->v, out[0]);
+    }
+}
+
 /* Sessions' calls on several streams share one workspace; a caller captures the call into a graph of its own. */
 static void test_streams(void **state)
 {
@@ -712,7 +736,7 @@ int cuda_cases_run(bool real)
                   v->l2_bytes >> 20, v->driver_version, blas ? path : why, cublaslt_version());
 #define CASE(f) cmocka_unit_test_setup_teardown(f, gpu_setup, gpu_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_add), CASE(test_shared_memory), CASE(test_graph), CASE(test_streams), CASE(test_copy_fill), CASE(test_products),
+        CASE(test_add), CASE(test_shared_memory), CASE(test_graph), CASE(test_early), CASE(test_streams), CASE(test_copy_fill), CASE(test_products),
         CASE(test_algorithms), CASE(test_library_in_graph), CASE(test_sessions), CASE(test_maps), CASE(test_maps_captured), CASE(test_maps_refused),
         CASE(test_maps_host_time), CASE(test_early_launches),
         CASE(test_refusals), CASE(test_timing), CASE(test_first_result)

@@ -37,6 +37,7 @@ static int n_functions;
 static struct { char *p; size_t n; } memory[MAX_BLOCKS_OF_MEMORY];
 size_t fake_cuda_memory = (size_t)1 << 32, fake_cuda_used;
 int fake_cuda_allocations, fake_cuda_fail_next;
+unsigned fake_cuda_early;
 static _Thread_local CuContext current;
 static unsigned random_state = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -340,6 +341,7 @@ static int f_add_edges(CuGraph g, const CuNode *from, const CuNode *to, const Cu
             edges[i].type != CU_EDGE_PROGRAMMATIC || edges[i].from_port != CU_PORT_PROGRAMMATIC)
             return CU_INVALID_VALUE;
         to[i]->before[to[i]->n_before++] = from[i]->number;
+        fake_cuda_early++;
     }
     return 0;
 }
@@ -418,6 +420,8 @@ static int f_launch_ex(const CuLaunch *l, CuFunction f, void **params, void **ex
     CuStream s = l->stream;
     if (r || !current)
         return r ? r : 201;
+    for (unsigned i = 0; i < l->n_attributes; i++)
+        fake_cuda_early += l->attributes[i].id == CU_LAUNCH_PROGRAMMATIC_SERIALIZATION;
     if (cluster != f->cluster || (cluster && l->grid[0] % cluster))
         return WRONG_CLUSTER;
     struct CuNodeOf x = {.kind = NODE_KERNEL};

@@ -17,4 +17,5 @@ typedef struct { uint64_t magic; char *base; uint64_t dims[5], strides[4]; int t
 const FakeMap *fake_cuda_map(const void *param);    /* aborts where there is none */
 extern size_t fake_cuda_memory, fake_cuda_used;     /* bytes the device has, bytes in use */
 extern int fake_cuda_allocations;                   /* live ones */
+extern unsigned fake_cuda_early;                    /* kernels launched, or put into graphs, before those ahead of them have ended */
 extern int fake_cuda_fail_next;                     /* CUresult that the next launch (kernel or graph) gives, once */
