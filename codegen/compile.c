@@ -29,40 +29,54 @@ static PlanDecision plain_decision(Context *cx, Str id)
                                                "more than 2^29 apart")};
 }
 
+typedef struct { double best, first; bool tried, matters; } Trial;
+
+/* Leaves in picks[i] the alternative that the machine model prefers, the others as picked so far. */
+static Trial try_choice(Context *cx, const Graph *g, const CodegenOptions *codegen, const ChoiceInfo *choice, ChoicePick *picks, uint32_t n,
+                        uint32_t i)
+{
+    Trial t = {.best = -1, .first = -1, .tried = true};
+    uint32_t winner = 0;
+    for (uint32_t a = 0; a < choice->n_alternatives; a++) {
+        picks[i].alternative = a;
+        Graph *trial = choices_resolve(g, picks, n);
+        double seconds = trial ? codegen_predict(cx, trial, codegen) : -1;
+        t.first = a ? t.first : seconds;
+        t.matters |= seconds != t.first;
+        if (seconds >= 0 && (t.best < 0 || seconds < t.best)) {
+            t.best = seconds;
+            winner = a;
+        }
+    }
+    picks[i].alternative = winner;
+    return t;
+}
+
 /* Choices with a pick (measured, or the user's) take it. The others are tried one at a time under the machine model, the rest as
- * picked so far; the unrewritten form stays unless another is predicted to be faster. */
+ * picked so far; the unrewritten form stays unless another is predicted to be faster. What made no difference is tried again at the
+ * end: it may lie inside an alternative that was picked later. */
 static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o, const CodegenOptions *codegen, Compiled *out)
 {
     uint32_t n;
     ChoiceInfo *list = choices_list(g, cx->scratch, &n);
     ChoicePick *picks = arena_new_array(cx->scratch, ChoicePick, n + 1);
+    Trial *trial = arena_new_array(cx->scratch, Trial, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         const ChoicePick *given = find_pick(o, list[i].id);
         picks[i] = (ChoicePick){list[i].id, given && !is_plain(o, list[i].id) ? given->alternative : 0};
     }
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < n; i++)
+            if (!is_plain(o, list[i].id) && !find_pick(o, list[i].id) && !trial[i].matters)
+                trial[i] = try_choice(cx, g, codegen, &list[i], picks, n, i);
     for (uint32_t i = 0; i < n; i++) {
-        if (is_plain(o, list[i].id)) {
+        if (is_plain(o, list[i].id))
             vec_push(cx->arena, &out->decisions, plain_decision(cx, list[i].id));
-            continue;
-        }
-        if (find_pick(o, list[i].id))
-            continue;
-        double best = -1, first = -1;
-        uint32_t winner = 0;
-        for (uint32_t a = 0; a < list[i].n_alternatives; a++) {
-            picks[i].alternative = a;
-            Graph *trial = choices_resolve(g, picks, n);
-            double seconds = trial ? codegen_predict(cx, trial, codegen) : -1;
-            first = a ? first : seconds;
-            if (seconds >= 0 && (best < 0 || seconds < best)) {
-                best = seconds;
-                winner = a;
-            }
-        }
-        picks[i].alternative = winner;
-        vec_push(cx->arena, &out->decisions, ((PlanDecision){
-            list[i].id, str_format(cx->strs, "%u", winner),
-            str_format(cx->strs, "not measured; the machine model predicts %.1f us against %.1f us unrewritten", best * 1e6, first * 1e6)}));
+        else if (trial[i].tried)
+            vec_push(cx->arena, &out->decisions, ((PlanDecision){
+                list[i].id, str_format(cx->strs, "%u", picks[i].alternative),
+                str_format(cx->strs, "not measured; the machine model predicts %.1f us against %.1f us unrewritten",
+                           trial[i].best * 1e6, trial[i].first * 1e6)}));
     }
     out->resolved = choices_resolve(g, picks, n);
     return out->resolved != NULL;
