@@ -43,7 +43,7 @@ static double cost(const KindProblem *p, const Schedule *s)
     bool tf32 = p->o->numerics.matmul == NUM_TF32;
     double rate = dtype_bytes(t) == 2 ? p->m->flops_bf16 : t == DT_F32 && tf32 ? p->m->flops_tf32 : p->m->flops_fma;
     double bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written);
-    double arithmetic = flops / (rate * 0.85), memory = bytes / (p->m->copy_bandwidth * 0.8), behind = 0;
+    double arithmetic = flops / (rate * 0.97), memory = bytes / (p->m->copy_bandwidth * 0.8), behind = 0;
     LibraryEpilogue e;
     if (!library_epilogue(p->cx, p->g, &e)) {                 /* the product goes through memory to a kernel behind */
         double product = (double)dim_typical(m) * (double)dim_typical(n) * (double)dim_typical(batch) * dtype_bytes(p->g->matmul->type.dtype);
