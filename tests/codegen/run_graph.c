@@ -144,7 +144,7 @@ static bool take_nvrtc(Context *cx, Plan *p)
         const PlanCode *c = code_of(k, CODE_CUDA_SOURCE);
         if (!c)
             return false;
-        if (c->bytes != source && !nvrtc_ptx(cx->arena, cx->diags, c->bytes, k->name, "sm_90a", &ptx))
+        if (c->bytes != source && !nvrtc_ptx(cx->arena, cx->diags, c->bytes, k->name, p->arch, &ptx))
             return false;
         source = c->bytes;
         for (uint32_t j = 0; j < k->code.n; j++)
@@ -162,7 +162,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (!g)
         return false;
     Machine machine = machine_cpu(cx);
-    if (o->sim && !machine_cuda(cx, "sm_90a", &machine))
+    if (o->sim && !machine_cuda(cx, o->arch ? o->arch : "sm_90a", &machine))
         return false;
     CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
     Nth nth = {cx, &co, o->kind, o->schedule};

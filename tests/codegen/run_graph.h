@@ -4,7 +4,8 @@
 
 typedef struct {
     bool fuse;
-    bool sim;                             /* code for sm_90a on the simulator, instead of the CPU */
+    bool sim;                             /* code for sm_90a (or `arch`) on the simulator, instead of the CPU */
+    const char *arch;
     bool nvrtc;                        /* with sim: PTX that NVRTC makes of our CUDA C */
     const char *kind;                     /* groups that this kind can run take its schedule of rank `schedule`; compiled by NVRTC */
     uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */

@@ -1,4 +1,5 @@
-/* Products with everything that may stand around them, as kernels of kind gemm: CUDA C by NVRTC on the simulator, against the evaluator. */
+/* Products with everything that may stand around them, as kernels of kind gemm on wgmma and on mma.sync: CUDA C by NVRTC on the simulator,
+ * against the evaluator. */
 #include "codegen/emit/emit.h"
 #include "tests/codegen/run_graph.h"
 
@@ -34,17 +35,32 @@ static const char *const graphs[] = {
     "%n = reduce_sum(exp(cast(%q, dtype=f32)), axes=[2])\nreturn %n }",
 };
 
-static void run_all(uint32_t schedule)
+/* f32, as products of f16 pieces: two inputs; frozen weights behind what makes the activation; both orders along memory; ragged k */
+static const char *const split_graphs[] = {
+    "graph g { input %a : f32[72, 64]\ninput %b : f32[80, 64]\n%c = matmul(%a, %b, trans_b=1)\n%y = tanh(%c)\nreturn %y }",
+    "graph g { input %x : f32[70, 64]\nparam %g : f32[64]\nparam %w : f32[136, 64]\nparam %b : f32[136]\n%n = rms_norm(%x, %g, eps=1e-6)\n"
+    "%h = linear(%n, %w, %b)\n%y = gelu(%h)\nreturn %y }",
+    "graph g { input %a : f32[48, 64]\ninput %b : f32[48, 72]\n%y = matmul(%a, %b, trans_a=1)\nreturn %y }",
+    "graph g { input %x : f32[67, 45]\nparam %w : f32[71, 45]\ninput %r : f32[67, 71]\n%h = linear(%x, %w)\n%y = add(%h, %r)\nreturn %y }",
+    "graph g { input %a : f32[2, 64, 40]\ninput %b : f32[2, 72, 40]\n%y = matmul(%a, %b, trans_b=1)\nreturn %y }",
+};
+
+static void run_all(const char *arch, uint32_t schedule)
 {
-    RunOptions o = {.fuse = true, .sim = true, .kind = "gemm", .schedule = schedule};
+    RunOptions o = {.fuse = true, .sim = true, .arch = arch, .kind = "gemm", .schedule = schedule};
     int failed = 0;
     for (size_t i = 0; i < sizeof graphs / sizeof *graphs; i++)
         failed += !run_graph(graphs[i], &o, 31 + i);
+    o.passes = o.split = true;
+    for (size_t i = 0; i < sizeof split_graphs / sizeof *split_graphs; i++)
+        failed += !run_graph(split_graphs[i], &o, 61 + i);
     assert_int_equal(failed, 0);
 }
 
-static void first_schedules(void **s) { (void)s; run_all(0); }
-static void fourth_schedules(void **s) { (void)s; run_all(3); }
+static void first_schedules(void **s) { (void)s; run_all("sm_90a", 0); }
+static void fourth_schedules(void **s) { (void)s; run_all("sm_90a", 3); }
+static void without_wgmma(void **s) { (void)s; run_all("sm_80", 0); }
+static void with_less_memory(void **s) { (void)s; run_all("sm_86", 5); }
 
 int main(void)
 {
@@ -53,6 +69,7 @@ int main(void)
         printf("SKIP: %s\n", why);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(first_schedules), cmocka_unit_test(fourth_schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(first_schedules), cmocka_unit_test(fourth_schedules), cmocka_unit_test(without_wgmma),
+                                       cmocka_unit_test(with_less_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
