@@ -780,6 +780,27 @@ static bool store_in_reducer(Former *f, Node *n)
     return false;
 }
 
+/* Readers whose rows are too long for the product to join them: what they read is stored by the product's own group where that moves fewer
+ * bytes than the product, or where `n` is stored anyway. */
+static bool stays_with_product(Former *f, const Node *n)
+{
+    OpClass c = op_class(n->op);
+    if (!f->near_product[n->id] || (c != CLASS_POINTWISE && c != CLASS_CAST) || !f->visits[n->id].n)
+        return false;
+    const Type *product = &f->graph->nodes.data[f->product[n->id] - 1]->type, *t = &n->type;
+    bool widens = c == CLASS_CAST && dtype_bytes(n->in[0]->type.dtype) < dtype_bytes(t->dtype);
+    if (widens || shape_count(f->p, &t->shape) != shape_count(f->p, &product->shape) ||
+        (!f->must[n->id] && dtype_bytes(t->dtype) >= dtype_bytes(product->dtype)))
+        return false;
+    for (uint32_t i = 0; i < f->visits[n->id].n; i++) {
+        const Group *g = f->visits[n->id].data[i].b->g;
+        Dim row = g->reduces.n ? reduced_count(f->p, g->reduces.data[0].node) : NULL;
+        if (!row || (dim_is_const(row) && row->value <= LONGEST_PIECE))
+            return false;
+    }
+    return true;
+}
+
 static void decide(Former *f, Node *n)
 {
     uint32_t readers = settle_visits(f, n);
@@ -795,6 +816,11 @@ static void decide(Former *f, Node *n)
     if ((f->must[n->id] || readers > 1) && store_in_pieces(f, n))
         return;
     readers = settle_visits(f, n);
+    if (stays_with_product(f, n)) {
+        read_by(f, n);
+        materialise(f, n);
+        return;
+    }
     if (f->must[n->id]) {
         if (store_in_reader(f, n, readers))
             return;
