@@ -592,17 +592,32 @@ static const Kernel *template_kernel(const Builder *b)
     return NULL;
 }
 
+static const Kernel *wgmma_kernel(const Builder *b)
+{
+    for (uint32_t i = 0; i < b->kernels.n; i++)
+        if (b->kernels.data[i]->gemm && b->kernels.data[i]->gemm->wgmma)
+            return b->kernels.data[i];
+    return NULL;
+}
+
 /* PTX that every newer chip runs. What it cannot express is no reason to fail: the package then serves its own chip only. */
-static void attach_portable(Builder *b)
+static void attach_portable(Builder *b, const char *source)
 {
     Diags *quiet = diags_new(b->a);
-    const Kernel *product = template_kernel(b);
-    char *ptx = product ? NULL : emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
+    const Kernel *own = wgmma_kernel(b);
+    bool product = template_kernel(b) != NULL;
+    char *ptx = NULL;
+    if (product && b->o->simulated)                         /* the simulator takes the PTX that is there */
+        return;
+    if (product && !own && !nvrtc_ptx(b->cx->arena, quiet, source, b->plan->kernels.data[0].name, "sm_80", &ptx))
+        ptx = NULL;
+    if (!product)
+        ptx = emit_ptx(b->cx->arena, quiet, b->kernels.data, b->kernels.n, "sm_80");
     if (ptx)
-        attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, "llvm");
-    else if (product && !b->o->simulated)
-        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the tensor cores of %s", product->name, b->o->machine.arch);
-    else if (!product)
+        attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, product ? "nvrtc" : "llvm");
+    else if (own)
+        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the tensor cores of %s", own->name, b->o->machine.arch);
+    else
         diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s", diags_count(quiet) ? diags_at(quiet, 0)->text : "LLVM failed");
 }
 
@@ -639,7 +654,7 @@ static bool emit_for_cuda(Builder *b)
     if (b->o->keep_source && nvrtc && !simulated && !(product ? attach_nvrtc_ptx(b, source) : attach_ptx(b, arch)))
         return false;
     if (b->o->portable && strcmp(arch, "sm_80"))
-        attach_portable(b);
+        attach_portable(b, source);
     return true;
 }
 
