@@ -165,6 +165,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (o->sim && !machine_cuda(cx, o->arch ? o->arch : "sm_90a", &machine))
         return false;
     CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
+    co.use_library = o->kind && !strcmp(o->kind, "library");
     Nth nth = {cx, &co, o->kind, o->schedule};
     if (o->schedule || o->kind)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
@@ -177,6 +178,8 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (!*plan || (o->nvrtc && !take_nvrtc(cx, *plan)))
         return false;
     bool used = !o->kind;
+    for (uint32_t i = 0; i < (*plan)->steps.n; i++)
+        used |= co.use_library && (*plan)->steps.data[i].kind == STEP_MATMUL;
     for (uint32_t i = 0; i < (*plan)->kernels.n; i++)
         used |= o->kind && !strcmp((*plan)->kernels.data[i].kind, o->kind);
     if (!used)

@@ -83,6 +83,26 @@ static void run_all(const char *kind, uint32_t schedule)
     assert_int_equal(failed, 0);
 }
 
+static const char *const split[] = {
+    /* pieces of f32 matrices, with what makes them from another product's rows: h is a reader's operand and an output */
+    "graph g { input %x : f32[70, 96]\nparam %w : f32[192, 96]\nparam %v : f32[256, 192]\n%h = sigmoid(linear(%x, %w))\n"
+    "%y = logsumexp(linear(%h, %v), axes=1)\nreturn %y, %h }",
+    "graph g { input %x : f32[70, 90]\nparam %g : f32[90]\nparam %w : f32[192, 90]\n%n = rms_norm(%x, %g)\n%y = softmax(linear(%n, %w))\nreturn %y }",
+    "graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\nparam %b : f32[256]\nparam %g : f32[256]\nparam %c : f32[256]\n"
+    "%y = group_norm(silu(linear(%x, %w, %b)), %g, %c, groups=4, eps=1e-5)\nreturn %y }",
+    "graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\ninput %r : f32[67, 256]\n%h = add(linear(%x, %w), %r)\n"
+    "%y = layer_norm(%h)\nreturn %y, %h }",
+};
+
+static void f32_products(void **state)
+{
+    (void)state;
+    RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .split = true, .kind = "gemm"};
+    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
+        assert_true(run_graph(split[i], &o, 5 + i));
+}
+
+static void behind_the_library(void **s) { (void)s; run_all("library", 0); }
 static void in_the_epilogue(void **s) { (void)s; run_all("gemm", 0); }
 static void other_schedules(void **s) { (void)s; run_all("gemm", 5); }
 
@@ -93,6 +113,7 @@ int main(void)
         printf("SKIP: %s\n", why);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules),
+                                       cmocka_unit_test(behind_the_library), cmocka_unit_test(f32_products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
