@@ -116,7 +116,7 @@ static void fill(float *x)
     for (int i = 0; i < COLUMNS; i++) {
         bool first = i < 16;
         x[0 * COLUMNS + i] = (float)i / 8;
-        x[1 * COLUMNS + i] = first ? -INFINITY : -300 - (float)i;
+        x[1 * COLUMNS + i] = first ? -INFINITY : -3000 - (float)i;
         x[2 * COLUMNS + i] = -INFINITY;
         x[3 * COLUMNS + i] = i == 20 ? INFINITY : (float)i;
         x[4 * COLUMNS + i] = i == 20 ? INFINITY : i == 40 ? -INFINITY : 1;
