@@ -24,9 +24,9 @@ static bool is_plain(const CompileOptions *o, Str id)
 
 static PlanDecision plain_decision(Context *cx, Str id)
 {
-    return (PlanDecision){id, str_intern(cx->strs, "as written"),
-                          str_intern(cx->strs, "a weight has a row or column that f16 pieces do not hold: numbers that are not finite, or nonzero ones "
-                                               "more than 2^29 apart")};
+    Str why = str_intern(cx->strs, "a weight has a row or column that f16 pieces do not hold: numbers that are not finite, or nonzero "
+                                   "ones more than 2^29 apart");
+    return (PlanDecision){id, str_intern(cx->strs, "as written"), why};
 }
 
 typedef struct { double best, first; bool tried, matters; } Trial;

@@ -203,8 +203,8 @@ static void line_put(Line *l, Way way, int64_t k, Value x, bool tf32)
 }
 
 /* A line of the matrix that pieces stand for; its scale is at inv_at. */
-static void pieces_gather(const Run *r, const Node *n, const MatmulOperand *from, int64_t start, int64_t stride, int64_t inv_at, int64_t k_len,
-                          Way way, Line *l)
+static void pieces_gather(const Run *r, const Node *n, const MatmulOperand *from, int64_t start, int64_t stride, int64_t inv_at,
+                          int64_t k_len, Way way, Line *l)
 {
     size_t hint[3] = {0};
     Value inv = eval_value_at(r, from->inv, inv_at, &hint[2]);
@@ -267,9 +267,10 @@ static Value panel_dot(const Panel *p, const Line *a, const Line *b)
 static void rows_body(void *arg, int64_t begin, int64_t end, int worker)
 {
     const Panel *p = arg;
+    const Node *a = eval_matmul_operand(p->node, 0).of;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        line_gather(p->r, eval_matmul_operand(p->node, 0).of, p->a_start + p->row_id[i] * p->box.a_row, p->box.a_k, p->box.k, p->way, &p->rows[i]);
+        line_gather(p->r, a, p->a_start + p->row_id[i] * p->box.a_row, p->box.a_k, p->box.k, p->way, &p->rows[i]);
 }
 
 static void columns_body(void *arg, int64_t begin, int64_t end, int worker)
@@ -280,9 +281,9 @@ static void columns_body(void *arg, int64_t begin, int64_t end, int worker)
     MatmulOperand b = eval_matmul_operand(p->node, 1);
     (void)worker;
     for (int64_t c = begin; c < end; c++) {
-        int64_t start = p->b_start + p->cols[c] * p->box.b_col;
+        int64_t start = p->b_start + p->cols[c] * p->box.b_col, inv_at = eval_matmul_scale_at(&p->box, p->b_start, p->cols[c]);
         if (b.inv)
-            pieces_gather(p->r, p->node, &b, start, p->box.b_k, eval_matmul_scale_at(&p->box, p->b_start, p->cols[c]), p->box.k, p->way, &col);
+            pieces_gather(p->r, p->node, &b, start, p->box.b_k, inv_at, p->box.k, p->way, &col);
         else
             line_gather(p->r, b.of, start, p->box.b_k, p->box.k, p->way, &col);
         for (size_t i = p->first[c]; i < p->first[c + 1]; i++)

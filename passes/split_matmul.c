@@ -8,9 +8,9 @@
  *     s = 2^14 / max(p, 2^-112)     hi = f16(x s)     lo = f16((x s - hi) 2^11)     inv = 1 / s
  *
  * all exact but for the two roundings to f16. s m lies in [2^14, 2^15), near the top of f16; lo has a scale of its own, so that it
- * does not underflow. inv is negative where the pieces do not hold the line: it has a number that is not finite, or nonzero ones more than 2^29
- * apart. The product then computes that line from the originals, which go along; a frozen b leaves its original behind: whoever has its
- * numbers must see to it that no inv of it is negative (compile.c does).
+ * does not underflow. inv is negative where the pieces do not hold the line: it has a number that is not finite, or nonzero ones
+ * more than 2^29 apart. The product then computes that line from the originals, which go along; a frozen b leaves its original behind:
+ * whoever has its numbers must see to it that no inv of it is negative (codegen/compile.c does).
  *
  * An operand keeps its layout in memory; rows of pieces must start at multiples of 16 bytes, so k is padded with zeros where it is the
  * contiguous dim, and an operand that is contiguous along M or N is turned where that is no multiple of 8.
@@ -57,7 +57,8 @@ static bool pays(const Node *n, double least)
     if (node_rank(n->in[1]) == 2 && !node_int(n, ATTR_TRANS_A, 0))        /* one b for all batches: they are more rows */
         for (uint32_t i = 0; i + 2 < node_rank(n); i++)
             rows *= n->type.shape.d[i]->lo;
-    return rows >= LEAST_ROWS && last_dim(n, 0)->lo >= LEAST_ROWS && depth_of(n)->lo >= LEAST_DEPTH && work >= (least > 0 ? least : LEAST_WORK);
+    bool wide = rows >= LEAST_ROWS && last_dim(n, 0)->lo >= LEAST_ROWS;
+    return wide && depth_of(n)->lo >= LEAST_DEPTH && work >= (least > 0 ? least : LEAST_WORK);
 }
 
 /* One matrix for all batches, or one for each: batches of an operand lie one behind the other. */
@@ -77,8 +78,12 @@ static bool frozen(const Splitter *s, const Node *n) { return n->id < s->n_froze
 static bool wanted(const Splitter *s, const Node *n)
 {
     double literal;
-    return n->op == OP_MATMUL && n->type.dtype == DT_F32 && n->in[0]->type.dtype == DT_F32 && n->in[1]->type.dtype == DT_F32 &&
-           batches_line_up(n, n->in[0]) && batches_line_up(n, n->in[1]) && !frozen(s, n) && !node_literal(n->in[0], &literal) && !node_literal(n->in[1], &literal) && pays(n, s->cx->opt->split_work);
+    if (n->op != OP_MATMUL || n->type.dtype != DT_F32 || frozen(s, n) || !pays(n, s->cx->opt->split_work))
+        return false;
+    for (uint32_t k = 0; k < 2; k++)
+        if (n->in[k]->type.dtype != DT_F32 || node_literal(n->in[k], &literal) || !batches_line_up(n, n->in[k]))
+            return false;
+    return true;
 }
 
 /* ---- layout ------------------------------------------------------------------------------------------------------------------- */

@@ -460,7 +460,8 @@ bool recipe_is_scales(const char *recipe)
         Scan t = {line};
         const char *name;
         if (scan_name(&t, &name, &n) && n == len[1] && !memcmp(name, names[1], n))
-            return accept(&t, "=") && accept(&t, "neg") && accept(&t, "(") && scan_name(&t, &name, &n) && n == len[2] && !memcmp(name, names[2], n);
+            return accept(&t, "=") && accept(&t, "neg") && accept(&t, "(") && scan_name(&t, &name, &n) && n == len[2] &&
+                   !memcmp(name, names[2], n);
     }
     return false;
 }

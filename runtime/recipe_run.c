@@ -303,8 +303,8 @@ static void out_body(void *arg, int64_t begin, int64_t end, int worker)
         int64_t at = 0;
         for (int d = 0; d < x->rank; d++)
             at = at * x->dims[d] + b.at[d];
-        for (int64_t k = 0; k < b.rows; k++)
-            write_row(x->dtype, (char *)x->data + (size_t)(at + k * (x->rank ? x->dims[x->rank - 1] : 1)) * dtype_bytes(x->dtype), tile + k * b.cols, b.cols);
+        for (int64_t k = 0; k < b.rows; k++, at += x->rank ? x->dims[x->rank - 1] : 0)
+            write_row(x->dtype, (char *)x->data + (size_t)at * dtype_bytes(x->dtype), tile + k * b.cols, b.cols);
         w->used--;
     }
 }

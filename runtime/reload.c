@@ -75,7 +75,8 @@ static Tensor *made_again(const Reload *r, const PlanWeight *w, const Tensor *co
     Tensor *out = NULL;
     RecipeResult result = recipe_make(r->a, w->recipe, w->params, values, w->n_params, &out);
     if (result == RECIPE_UNKNOWN) {
-        diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "mark these parameters `mutable` in the task, or compile again with the new ones",
+        diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE,
+                   "mark these parameters `mutable` in the task, or compile again with the new ones",
                    "a stored weight was folded from parameters at compile time (%s); the runtime alone cannot fold it again", w->recipe);
         return NULL;
     }
@@ -85,8 +86,8 @@ static Tensor *made_again(const Reload *r, const PlanWeight *w, const Tensor *co
     }
     if (recipe_is_scales(w->recipe) && !recipe_scales_hold(out)) {
         diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "compile again with the new weights",
-                   "\"%s\" is stored in f16 pieces, which cannot hold the new one: a row or column of it has a number that is not finite, or nonzero "
-                   "ones more than 2^29 apart", w->n_params ? w->params[0] : "a weight");
+                   "\"%s\" is stored in f16 pieces, which cannot hold the new one: a row or column of it has a number that is not "
+                   "finite, or nonzero ones more than 2^29 apart", w->n_params ? w->params[0] : "a weight");
         return NULL;
     }
     return out;

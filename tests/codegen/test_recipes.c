@@ -100,8 +100,8 @@ static void test_pieces(void **state)
         {"param %b : f32[512, 128]\n param %d : f32[512, 128]", "linear(%a, where(lt(%b, %d), %b, neg(%d)))"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Graph *g = parse(cx, arena_printf(cx->arena, "graph g {\n input %%a : f32[512, 128]\n input %%c : f32[512, 256]\n %s\n %%y = %s\n return %%y, %%c\n}\n",
-                                          cases[i][0], cases[i][1]));
+        Graph *g = parse(cx, arena_printf(cx->arena, "graph g {\n input %%a : f32[512, 128]\n input %%c : f32[512, 256]\n %s\n"
+                                          " %%y = %s\n return %%y, %%c\n}\n", cases[i][0], cases[i][1]));
         PassOptions o = {.verify = true, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}, .f16_products = true};
         assert_true(pipeline_run(g, &o, NULL));
         const Node *n = NULL;
@@ -144,9 +144,9 @@ static void test_steps(void **state)
         {"rsqrt(%w)", false}, {"matmul(%w, %v, trans_b=1)", false}, {"gather(%w, %j, axis=0)", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *text = arena_printf(cx->arena, "graph g {\n param %%w : f32[130, 70]\n param %%v : f32[130, 70]\n param %%t : f32[3, 70, 41]\n param %%v1 : f32[130]\n"
-                                        " param %%h : f16[130, 70]\n param %%b : bf16[130, 70]\n param %%i : i64[5, 9]\n param %%j : i32[4]\n %%y = %s\n return %%y\n}\n",
-                                        cases[i].text);
+        const char *text = arena_printf(cx->arena, "graph g {\n param %%w : f32[130, 70]\n param %%v : f32[130, 70]\n param %%t : f32[3, 70, 41]\n"
+                                        " param %%v1 : f32[130]\n param %%h : f16[130, 70]\n param %%b : bf16[130, 70]\n param %%i : i64[5, 9]\n"
+                                        " param %%j : i32[4]\n %%y = %s\n return %%y\n}\n", cases[i].text);
         Graph *g = parse(cx, text);
         same_bits(cx, g, g->outputs.data[0].node, cases[i].known);
         graph_free(g);

@@ -1,5 +1,5 @@
-/* tests/codegen/test_split_products.c — f32 products of f16 pieces from graph to results. The CPU, which is never asked for them, computes
- * them as any other op that no kind takes: what is tested is pieces, scales, weights and lines that pieces do not hold. And a task whose
+/* tests/codegen/test_split_products.c — f32 products of f16 pieces from graph to results. The CPU, which is never asked for them,
+ * computes them as any other op that no kind takes: what is tested is pieces, scales, weights and lines that pieces do not hold. And a task whose
  * weight cannot be held compiles to the product as it was written. */
 #include "codegen/emit/emit.h"
 #include "runtime/package.h"
@@ -29,7 +29,8 @@ static void test_runs(void **state)
         "param %a : f32[64, 40]\n input %b : f32[40, 72]\n %y = matmul(%a, %b)\n return %y",
         "input %a : f32[3, 64, 40]\n input %b : f32[3, 72, 40]\n %y = matmul(%a, %b, trans_b=1)\n return %y",
         "input %a : f32[3, 64, 40]\n param %b : f32[72, 40]\n %y = linear(%a, %b)\n return %y",
-        "input %a : f32[2, 64, 3, 40]\n input %b : f32[2, 64, 3, 40]\n %y = matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))\n return %y",
+        "input %a : f32[2, 64, 3, 40]\n input %b : f32[2, 64, 3, 40]\n"
+        " %y = matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))\n return %y",
         /* a producer of our own, whose result the pieces are made of; two products of one activation */
         "input %x : f32[64, 96]\n param %g : f32[96]\n param %u : f32[80, 96]\n param %v : f32[72, 96]\n %h = rms_norm(%x, %g, eps=1e-6)\n"
         " %p = linear(%h, %u)\n %q = silu(linear(%h, %v))\n return %p, %q",
@@ -49,9 +50,11 @@ static void test_runs_on_tensor_cores(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "input %x : f32[64, 96]\n param %g : f32[96]\n param %u : f32[80, 96]\n %h = rms_norm(%x, %g, eps=1e-6)\n %p = relu(linear(%h, %u))\n return %p",
+        "input %x : f32[64, 96]\n param %g : f32[96]\n param %u : f32[80, 96]\n %h = rms_norm(%x, %g, eps=1e-6)\n"
+        " %p = relu(linear(%h, %u))\n return %p",
         "input %a : f32[67, 45]\n input %b : f32[45, 71]\n %y = matmul(%a, %b)\n return %y",
-        "input %a : f32[2, 64, 3, 40]\n input %b : f32[2, 64, 3, 40]\n %y = matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))\n return %y",
+        "input %a : f32[2, 64, 3, 40]\n input %b : f32[2, 64, 3, 40]\n"
+        " %y = matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))\n return %y",
     };
     if (!nvrtc_available(NULL))
         skip();
@@ -67,12 +70,13 @@ static void test_runs_on_tensor_cores(void **state)
 static void expect_kernels(const char *inputs, const char *graph, const char *want)
 {
     Context *cx = context_new();
-    Task *t = task_from_source(cx, source_from_text(cx->arena, "task.yaml", arena_printf(cx->arena, "task: kernels\n%s\ngraph: |\n  %s\noutputs: [y]\nnumerics: fp32\n",
-                                                                                      inputs, graph)));
+    const char *text = arena_printf(cx->arena, "task: kernels\n%s\ngraph: |\n  %s\noutputs: [y]\nnumerics: fp32\n", inputs, graph);
+    Task *t = task_from_source(cx, source_from_text(cx->arena, "task.yaml", text));
     if (!t)
         diags_print(cx->diags, stderr, false);
     assert_non_null(t);
-    CompileOptions o = {.passes = {.verify = true, .f16_products = true, .split_work = 1}, .codegen = {.emitter = EMITTER_NVRTC, .fuse = true, .no_code = true}};
+    CompileOptions o = {.passes = {.verify = true, .f16_products = true},
+                        .codegen = {.emitter = EMITTER_NVRTC, .fuse = true, .no_code = true}};
     assert_true(machine_cuda(cx, "sm_90a", &o.codegen.machine));
     Graph *g = graph_specialise(t->graph, NULL, 0);
     assert_true(pipeline_run(g, &(PassOptions){.numerics = t->numerics, .f16_products = true}, NULL));
@@ -107,9 +111,12 @@ static void test_kernels(void **state)
     expect_kernels("inputs: {x: 'f32[512, 16384]'}\nparams: {w: 'f32[1024, 16384]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
     expect_kernels("inputs: {x: 'f32[32768, 64]'}\nparams: {w: 'f32[64, 64]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
     expect_kernels("inputs: {x: 'f32[512, 1023]'}\nparams: {w: 'f32[1024, 1023]'}", "%y = linear(%x, %w)", "row 3, gemm 1");
-    expect_kernels("inputs: {x: 'f32[4096, 2048]'}\nparams: {g: 'f32[2048]', w: 'f32[1024, 2048]'}", "%y = linear(rms_norm(%x, %g, eps=1e-6), %w)", "row 4, gemm 1");
-    expect_kernels("inputs: {x: 'f32[4096, 2048]', r: 'f32[4096, 2048]'}\nparams: {w: 'f32[1024, 2048]'}", "%y = linear(gelu(add(%x, %r)), %w)", "row 4, gemm 1");
-    expect_kernels("inputs: {v: 'f32[4096, 4096]'}\nparams: {w: 'f32[4096, 4096]'}", "%y = matmul(%w, %v)", "column 2, pointwise 2, gemm 1");
+    expect_kernels("inputs: {x: 'f32[4096, 2048]'}\nparams: {g: 'f32[2048]', w: 'f32[1024, 2048]'}",
+                   "%y = linear(rms_norm(%x, %g, eps=1e-6), %w)", "row 4, gemm 1");
+    expect_kernels("inputs: {x: 'f32[4096, 2048]', r: 'f32[4096, 2048]'}\nparams: {w: 'f32[1024, 2048]'}",
+                   "%y = linear(gelu(add(%x, %r)), %w)", "row 4, gemm 1");
+    expect_kernels("inputs: {v: 'f32[4096, 4096]'}\nparams: {w: 'f32[4096, 4096]'}", "%y = matmul(%w, %v)",
+                   "column 2, pointwise 2, gemm 1");
     expect_kernels("inputs: {v: 'f32[1024, 1023]'}\nparams: {w: 'f32[512, 1024]'}", "%y = matmul(%w, %v)", "column 2, transpose 2, gemm 1");
 }
 
@@ -213,8 +220,8 @@ static void expect_product(pawl_session *s, const float *x, const float *w)
 static void test_reload(void **state)
 {
     (void)state;
-    Made m = make("task: reload\ninputs: {x: 'f32[64, 45]'}\nparams: {w: 'f32[70, 45]'}\ngraph: |\n  %y = linear(%x, %w)\noutputs: [y]\nnumerics: fp32\n",
-                  "split_matmul@64x70x45", false);
+    Made m = make("task: reload\ninputs: {x: 'f32[64, 45]'}\nparams: {w: 'f32[70, 45]'}\n"
+                  "graph: |\n  %y = linear(%x, %w)\noutputs: [y]\nnumerics: fp32\n", "split_matmul@64x70x45", false);
     assert_int_equal(splits(m.c.resolved), 1);
     size_t len;
     void *image = package_image(m.cx->arena, m.cx->diags, &m.c.plan, 1, "{}", &len);
@@ -251,6 +258,9 @@ static void test_reload(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels), cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload),
+    };
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
 }

@@ -75,7 +75,8 @@ static void test_which(void **state)
         {"f32[4096, 32]", "f32[32, 4096]", NUM_FP32, 3},   {"f32[128, 128]", "f32[128, 128]", NUM_FP32, 0},
         {"f32[64, 1, 4096]", "f32[4096, 512]", NUM_FP32, 3}, {"f32[64, 1, 4096]", "f32[64, 4096, 512]", NUM_FP32, 0},
         {"f32[16, 64, 64]", "f32[16, 64, 512]", NUM_FP32, 3}, {"f32[16, 64, 64]", "f32[1, 64, 512]", NUM_FP32, 3},
-        {"f32[4, 4, 64, 64]", "f32[4, 64, 512]", NUM_FP32, 0}, {"f32[4, 4, 64, 64]", "f32[4, 1, 64, 512]", NUM_FP32, 0}, {"f64[512, 128]", "f64[128, 512]", NUM_FP32, 0},
+        {"f32[4, 4, 64, 64]", "f32[4, 64, 512]", NUM_FP32, 0}, {"f32[4, 4, 64, 64]", "f32[4, 1, 64, 512]", NUM_FP32, 0},
+        {"f64[512, 128]", "f64[128, 512]", NUM_FP32, 0},
         {"f32[S, 4096]", "f32[4096, 512]", NUM_FP32, 0},   {"f32[L, 4096]", "f32[4096, 512]", NUM_FP32, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -132,25 +133,26 @@ static const char *dims_text(Context *cx, const Node *n)
 static void test_layouts(void **state)
 {
     (void)state;
-    static const struct { const char *a, *b, *y; int ta, tb; const char *a_hi, *b_hi; Op a_op, b_op; const char *fills; } cases[] = {
+    static const struct { const char *a, *b, *y; int ta, tb; const char *a_hi, *b_hi; Op a_op, b_op; } cases[] = {
         /* as they lie */
-        {"f32[128, 512]", "f32[512, 1024]", "matmul(%a, %b)", 0, 0, "f16[128, 512]", "f16[512, 1024]", OP_INPUT, OP_INPUT, ""},
-        {"f32[512, 128]", "f32[1024, 512]", "matmul(%a, %b, trans_a=1, trans_b=1)", 1, 1, "f16[512, 128]", "f16[1024, 512]", OP_INPUT, OP_INPUT, ""},
+        {"f32[128, 512]", "f32[512, 1024]", "matmul(%a, %b)", 0, 0, "f16[128, 512]", "f16[512, 1024]", OP_INPUT, OP_INPUT},
+        {"f32[512, 128]", "f32[1024, 512]", "matmul(%a, %b, trans_a=1, trans_b=1)", 1, 1, "f16[512, 128]", "f16[1024, 512]", OP_INPUT, OP_INPUT},
         /* permuted in the graph, not in memory */
         {"f32[512, 128]", "f32[1024, 512]", "matmul(permute(%a, perm=[1, 0]), permute(%b, perm=[1, 0]))", 1, 1, "f16[512, 128]", "f16[1024, 512]",
-         OP_INPUT, OP_INPUT, ""},
+         OP_INPUT, OP_INPUT},
         {"f32[4, 64, 4, 512]", "f32[4, 64, 4, 512]", "matmul(permute(%a, perm=[0, 2, 1, 3]), permute(%b, perm=[0, 2, 3, 1]))", 0, 1,
-         "f16[4, 4, 64, 512]", "f16[4, 4, 64, 512]", OP_PERMUTE, OP_PERMUTE, ""},
+         "f16[4, 4, 64, 512]", "f16[4, 4, 64, 512]", OP_PERMUTE, OP_PERMUTE},
         /* k = 1023 is padded; 1023 columns lie in rows that copies cannot start at: turned */
-        {"f32[128, 1023]", "f32[1023, 1024]", "matmul(%a, %b)", 0, 0, "f16[128, 1024]", "f16[1024, 1024]", OP_INPUT, OP_INPUT, ""},
-        {"f32[128, 512]", "f32[512, 1023]", "matmul(%a, %b)", 0, 1, "f16[128, 512]", "f16[1023, 512]", OP_INPUT, OP_PERMUTE, ""},
-        {"f32[515, 131]", "f32[515, 1024]", "matmul(%a, %b, trans_a=1)", 0, 0, "f16[131, 520]", "f16[520, 1024]", OP_PERMUTE, OP_INPUT, ""},
+        {"f32[128, 1023]", "f32[1023, 1024]", "matmul(%a, %b)", 0, 0, "f16[128, 1024]", "f16[1024, 1024]", OP_INPUT, OP_INPUT},
+        {"f32[128, 512]", "f32[512, 1023]", "matmul(%a, %b)", 0, 1, "f16[128, 512]", "f16[1023, 512]", OP_INPUT, OP_PERMUTE},
+        {"f32[515, 131]", "f32[515, 1024]", "matmul(%a, %b, trans_a=1)", 0, 0, "f16[131, 520]", "f16[520, 1024]", OP_PERMUTE, OP_INPUT},
         /* no k in a row: nothing to pad */
-        {"f32[515, 128]", "f32[515, 1024]", "matmul(%a, %b, trans_a=1)", 1, 0, "f16[515, 128]", "f16[515, 1024]", OP_INPUT, OP_INPUT, ""},
+        {"f32[515, 128]", "f32[515, 1024]", "matmul(%a, %b, trans_a=1)", 1, 0, "f16[515, 128]", "f16[515, 1024]", OP_INPUT, OP_INPUT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Context *cx = context_new();
-        const char *text = arena_printf(cx->arena, "graph g {\n input %%a : %s\n input %%b : %s\n %%y = %s\n return %%y\n}\n", cases[i].a, cases[i].b, cases[i].y);
+        const char *text = arena_printf(cx->arena, "graph g {\n input %%a : %s\n input %%b : %s\n %%y = %s\n return %%y\n}\n",
+                                        cases[i].a, cases[i].b, cases[i].y);
         Graph *g = passed(cx, text, NUM_FP32, true), *plain = passed(cx, text, NUM_FP32, false);
         Node *n = find_op(g, OP_SPLIT_MATMUL);
         assert_non_null(n);
@@ -208,8 +210,8 @@ static void test_frozen(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Context *cx = context_new();
-        const char *text = arena_printf(cx->arena, "graph g {\n %s %%a : f32[512, 128]\n %s %%b : f32[512, 128]\n %%y = linear(%%a, %%b)\n return %%y\n}\n",
-                                        cases[i].kind_a, cases[i].kind_b);
+        const char *text = arena_printf(cx->arena, "graph g {\n %s %%a : f32[512, 128]\n %s %%b : f32[512, 128]\n"
+                                        " %%y = linear(%%a, %%b)\n return %%y\n}\n", cases[i].kind_a, cases[i].kind_b);
         Graph *g = passed(cx, text, NUM_FP32, true), *plain = passed(cx, text, NUM_FP32, false);
         Node *n = find_op(g, OP_SPLIT_MATMUL);
         bool *is_frozen = graph_frozen(g, cx->arena);
