@@ -130,6 +130,17 @@ static bool is_sim(const Job *j)
     return j->device.spec && !strcmp(j->device.spec, "sim");
 }
 
+/* What passes may count on where kind gemm is there to run it. */
+static void offer_products(const CodegenOptions *g, PassOptions *p)
+{
+    bool left_out = false;
+    for (uint32_t i = 0; i < g->n_no_kinds; i++)
+        left_out |= !strcmp(g->no_kinds[i], "gemm");
+    bool runs = g->machine.tensor_cores && g->fuse && g->emitter != EMITTER_LLVM && nvrtc_available(NULL) && !left_out;
+    p->f16_products = runs;
+    p->piece = runs ? 64 : 0;             /* columns that the epilogue of a product has at hand */
+}
+
 static bool fill_options(Job *j, const Machine *m)
 {
     const Options *o = &j->cli->o;
@@ -151,7 +162,7 @@ static bool fill_options(Job *j, const Machine *m)
         g->schedules = db_schedules(j->cx, j->db, &j->device);
     if (!fill_passes(j, &j->options.passes))
         return false;
-    j->options.passes.piece = m->tensor_cores && g->fuse ? 64 : 0;     /* columns that the epilogue of a product has at hand */
+    offer_products(g, &j->options.passes);
     return true;
 }
 
