@@ -83,7 +83,7 @@ typedef struct { uint32_t buffer; Dim offset, ld, stride_batch; bool trans; } KM
 typedef struct KGemm {
     GemmFormat format;
     bool wgmma;                     /* sm_90a: TMA and wgmma; else cp.async and mma.sync */
-    bool pingpong;                  /* wgmma, one term: two consumer warpgroups take tiles in turn, one multiplies while the other stores */
+    bool pingpong;                  /* wgmma: two consumer warpgroups take tiles in turn, one multiplies while the other stores */
     uint32_t bm, bn, bk, stages;    /* a tile: 64 rows a consumer warpgroup, or all of one with pingpong; k's a stage */
     uint32_t cluster, raster;       /* blocks along M that share B by multicast; rows of tiles side by side */
     uint32_t parts, width;          /* parts of the columns that are read together; columns of each staged at a time: 32, 64, 128 */

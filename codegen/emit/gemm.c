@@ -62,7 +62,7 @@ static bool registers_suffice(const KGemm *g)
 {
     uint32_t three = gemm_terms(g->format) == 3;
     if (g->pingpong)
-        return g->bm * g->bn <= 128 * 192;
+        return g->bm * g->bn <= (three ? 64 * 128 : 128 * 192);
     if (g->bm == 192)
         return g->bn <= (three ? 64 : 192);
     return g->bn <= (three ? 128 : 256);
@@ -102,8 +102,8 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
     bool mn = g->a_mn || g->b_mn;
     if (g->bm % 64 || !g->bm || g->bm > 192)
         return refuse(why, "bm is 64, 128 or 192");
-    if (g->pingpong && (g->bm > 128 || gemm_terms(g->format) == 3))
-        return refuse(why, "two warpgroups in turn: for one term and up to 128 rows");
+    if (g->pingpong && g->bm > (gemm_terms(g->format) == 3 ? 64 : 128))
+        return refuse(why, "two warpgroups in turn: up to 128 rows, 64 with three terms");
     if (g->bn % 32 || !g->bn || g->bn > 256 || !registers_suffice(g))
         return refuse(why, "bn takes more registers than there are");
     if (mn && (bytes != 2 || g->bk != SPAN))

@@ -33,7 +33,7 @@ uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stag
  *   parts  1, 2      width  32, 64, 128, divides bn / parts
  * Of wgmma:
  *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
- *   pingpong  1 term, bm 64 or 128, bm * bn <= 128 * 192
+ *   pingpong  bm 64 or 128, bm * bn <= 128 * 192; with 3 terms bm 64, bn <= 128
  *   bk  bk * element bytes is 64 or 128; 64 with a_mn or b_mn (2-byte formats only)    stages  2 … 16
  *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts
  *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */

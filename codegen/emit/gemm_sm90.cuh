@@ -301,6 +301,13 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
             asm volatile("bar.arrive 1, 256;" ::: "memory");
     }
 
+    __device__ __forceinline__ void hand_over(bool last) const         // while the last products still run
+    {
+        if constexpr (PINGPONG)
+            if (warp < 4 || !last)
+                pass_turn();
+    }
+
     // The rounds that every multiplying warpgroup takes part in, and its tile in a round; past the end there may be one without.
     static __device__ __forceinline__ int rounds(const GemmProblem &p)
     {
@@ -397,9 +404,7 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
                 before = slot;
                 next();
             }
-            if constexpr (PINGPONG)
-                if (warp < 4 || !last)
-                    pass_turn();
+            hand_over(last);
             gemm_products_wait<0>();
             pin(sum);
         } else {
@@ -434,6 +439,7 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
                 for (int i = 0; i < R; i++)
                     sum[0][i] += high[0][i];
             }
+            hand_over(last);
             gemm_products_wait<0>();
             pin(low);
             #pragma unroll

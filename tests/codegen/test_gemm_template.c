@@ -148,6 +148,7 @@ static void test_pingpong(void **s)
         {"in turn, long sums", GEMM_F16_SCALED, TILE(64, 64, 64, 2), SIZE(130, 100, 330), .pingpong = true, .bad = GEMM_BAD_BOTH},
         {"in turn, along m and n", GEMM_F16_SCALED, TILE(128, 64, 64, 2), SIZE(200, 64, 70), .pingpong = true, .a_mn = true, .b_mn = true},
         {"in turn, two blocks", GEMM_BF16, SHAPE(128, 64, 64, 3, 2, 1, 32), SIZE(700, 64, 320), .pingpong = true},
+        {"in turn, three terms", GEMM_3XF16, TILE(64, 64, 64, 2), SIZE(190, 70, 200), .pingpong = true, .bad = GEMM_BAD_BOTH},
         {"in turn, two parts", GEMM_BF16, SHAPE(128, 128, 64, 2, 1, 2, 32), SIZE(256, 64, 64), .pingpong = true},
     };
     (void)s;
@@ -164,6 +165,7 @@ static void test_compiled(void **s)
         {"f16-scaled in turn", GEMM_F16_SCALED, SHAPE(128, 128, 64, 5, 1, 1, 64), LARGE, .pingpong = true},
         {"3xf16 128 x 128", GEMM_3XF16, TILE(128, 128, 32, 6), LARGE},
         {"3xf16 128 x 128, 128-byte rows", GEMM_3XF16, TILE(128, 128, 64, 3), LARGE},
+        {"3xf16 in turn", GEMM_3XF16, TILE(64, 128, 64, 4), LARGE, .pingpong = true},
         {"3xf16 64 x 128", GEMM_3XF16, TILE(64, 128, 32, 8), LARGE},
         {"3xf16 128 x 64", GEMM_3XF16, TILE(128, 64, 32, 8), LARGE},
         {"3xtf32 128 x 128", GEMM_3XTF32, TILE(128, 128, 16, 6), LARGE},
