@@ -54,6 +54,7 @@ class Truth:
     def __init__(self, y64, baseline, oracle=None, inputs=(), trials=4, unit=2.0 ** -22):
         self.y64 = tuple(table(y) for y in as_tuple(y64))
         self.shapes = tuple(tuple(y.shape) for y in as_tuple(y64))
+        self.constant = all(y.numel() > 1 and bool(y.amin() == y.amax()) for y in self.y64)     # such a task proves little
         self.allowed = [torch.zeros(len(y), dtype=torch.float64, device=y.device) if y.is_floating_point() else None
                         for y in self.y64]
         self.raise_to(baseline)

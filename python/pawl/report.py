@@ -17,8 +17,8 @@ def verdict(r):
     deviation = (r.get("baseline") or {}).get("deviation", {}).get("best")
     if deviation is not None:
         text += f", torch {deviation:+.1%} of baseline"
-    if r.get("collapsed"):
-        text += ", by algebra"
+    text += ", by algebra" if r.get("collapsed") else ""
+    text += ", its output is constant" if r.get("constant") else ""
     return text + (f", {r['recorded']['verdict']}" if r.get("recorded") else "")
 
 

@@ -151,6 +151,7 @@ class Row:
         y64, baseline = oracle(*wide), module(*example)
         moves = any(b.dtype in (torch.float32, torch.float64) for b in (baseline if isinstance(baseline, tuple) else (baseline,)))
         self.truth = Truth(y64, baseline, oracle if moves else None, wide)
+        self.result["constant"] = self.truth.constant
         del oracle, wide, y64, baseline
         self.release()
 

@@ -64,6 +64,11 @@ class Errors(unittest.TestCase):
             y64[2, 19] = bad
             self.assertEqual(self.judge(y, y64)["outside"], 0)
 
+    def test_constant_outputs_are_told(self):
+        flat = torch.zeros(3, 4, dtype=torch.float64)
+        for y64, constant in ((self.y64, False), (flat, True), ((flat, flat + 1), True), ((flat, self.y64), False)):
+            self.assertEqual(errors.Truth(y64, y64).constant, constant)
+
     def test_integers_and_shapes(self):
         y64 = torch.arange(6).reshape(2, 3)
         self.assertEqual(self.judge(y64 + torch.tensor([0, 0, 1]), y64)["outside"], 2)
