@@ -3,6 +3,7 @@
  * Late, a thread's copy is made when the thread waits for its group. Until then its destination counts as not initialised, so that
  * a read that comes too early is found. */
 #include "runtime/sim/async.h"
+#include "runtime/sim/run.h"
 #include "runtime/sim/select.h"
 #include <stdlib.h>
 
@@ -113,12 +114,23 @@ static void push(SimCopies *q, const Copy *c)
     q->of[q->n++] = *c;
 }
 
+static void profile_copy(SimWarp *w, const PtxInst *inst, uint32_t mask, const uint64_t *to, const uint64_t *from)
+{
+    uint32_t bytes = (uint32_t)number(w, inst, 2, (uint32_t)__builtin_ctz(mask)), read = 0;
+    for_lanes(l, mask)
+        read |= source_bytes(w, inst, l, bytes) ? 1u << l : 0;
+    profile_access(w, inst, SPACE_SHARED, mask, to, bytes);
+    profile_access(w, inst, SPACE_GLOBAL, read, from, bytes);
+}
+
 static SimFlow exec_copy(SimWarp *w, const PtxInst *inst, uint32_t mask)
 {
     uint64_t to[LANES], from[LANES];
     SimCopies *q = copies_of(w);
     operand_addresses(w, inst, &inst->operand[0], mask, to);
     operand_addresses(w, inst, &inst->operand[1], mask, from);
+    if (w->machine->launch->profile)
+        profile_copy(w, inst, mask, to, from);
     for_lanes(l, mask) {
         uint32_t bytes = (uint32_t)number(w, inst, 2, l);
         if (bytes != 4 && bytes != 8 && bytes != 16)

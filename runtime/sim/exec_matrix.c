@@ -1,5 +1,6 @@
 /* runtime/sim/exec_matrix.c — 8x8 matrices of 16-bit elements between shared memory and the registers of a warp. */
 #include "runtime/sim/exec.h"
+#include "runtime/sim/run.h"
 
 enum { MATRIX_TRANS = 0x100, MATRIX_COUNT = 0xff };
 
@@ -27,6 +28,8 @@ EXEC(exec_ldmatrix)
     if (!whole_warp(w, inst, mask, &flow))
         return flow;
     operand_addresses(w, inst, &inst->operand[1], mask, address);
+    if (w->machine->launch->profile)
+        profile_access(w, inst, SPACE_SHARED, n < 4 ? (1u << 8 * n) - 1 : UINT32_MAX, address, 16);
     for (uint32_t k = 0; k < n; k++) {
         uint16_t m[8][8] = {{0}};
         for (uint32_t r = 0; r < 8; r++) {

@@ -53,7 +53,7 @@ EXEC(exec_ld)
     unsigned order = inst->variant;
     operand_addresses(w, inst, &inst->operand[1], mask, address);
     if (w->machine->launch->profile && space != SPACE_LOCAL && space != SPACE_PARAM)
-        profile_access(w, inst, mask, address, all);
+        profile_access(w, inst, (PtxSpace)inst->space, mask, address, all);
     for_lanes(l, mask) {
         static const uint8_t nothing[64];
         const uint8_t *p = lane_access(w, inst, l, space, address[l], all, all, ACCESS_LOAD | order);
@@ -81,7 +81,7 @@ EXEC(exec_st)
     unsigned order = inst->variant;
     operand_addresses(w, inst, &inst->operand[0], mask, address);
     if (w->machine->launch->profile && space != SPACE_LOCAL && space != SPACE_PARAM)
-        profile_access(w, inst, mask, address, all);
+        profile_access(w, inst, (PtxSpace)inst->space, mask, address, all);
     for_lanes(l, mask) {
         uint8_t *p = lane_access(w, inst, l, space, address[l], all, all, ACCESS_STORE | order);
         for (uint32_t e = 0; p && e < inst->vector; e++, p += bytes) {

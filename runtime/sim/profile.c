@@ -49,10 +49,11 @@ static void count_wavefronts(SimCount *c, uint32_t mask, const uint64_t *address
     }
 }
 
-void profile_access(SimWarp *w, const PtxInst *inst, uint32_t mask, const uint64_t *address, uint32_t bytes)
+void profile_access(SimWarp *w, const PtxInst *inst, PtxSpace space, uint32_t mask, const uint64_t *address, uint32_t bytes)
 {
     SimCount *c = &w->machine->counts[inst - w->machine->module->code.data];
-    PtxSpace space = (PtxSpace)inst->space;
+    if (!mask)
+        return;
     if (space == SPACE_GENERIC)
         space = address_space(address[__builtin_ctz(mask)]);
     if (space == SPACE_SHARED)

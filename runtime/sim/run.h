@@ -14,4 +14,4 @@ void     fault_collect(SimMachine *m, Arena *a);                     /* into the
 /* Copies the results of `f`, called before `return_pc`, out of its frame; base[] shows the caller's registers. */
 void     call_results(SimWarp *w, uint32_t mask, uint32_t return_pc, const PtxFunction *f, uint32_t caller, uint32_t callee_local);
 /* Counts sectors and wavefronts of an access by all these lanes, into the instruction's SimCount. */
-void     profile_access(SimWarp *w, const PtxInst *inst, uint32_t mask, const uint64_t *address, uint32_t bytes);
+void     profile_access(SimWarp *w, const PtxInst *inst, PtxSpace space, uint32_t mask, const uint64_t *address, uint32_t bytes);

@@ -227,6 +227,18 @@ static void encode_map(const PlanTensorMap *m, uint64_t base, void *to)
 
 typedef struct { float *out; const Operand *a, *b; float *bias; size_t count; } Data;
 
+static bool without_conflicts(const GemmCase *c, const SimResult *r)
+{
+    uint64_t passes = 0, least = 0;
+    for (uint32_t i = 0; i < r->n_counts; i++) {
+        passes += r->counts[i].wavefronts;
+        least += r->counts[i].ideal_wavefronts;
+    }
+    if (passes != least || !least)
+        fprintf(stderr, "%s: %llu passes over shared memory, where %llu would do\n", c->name, (unsigned long long)passes, (unsigned long long)least);
+    return passes == least && least;
+}
+
 static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx, const Data *x, SimAsync async)
 {
     SimMemory *m = sim_memory_new();
@@ -259,13 +271,14 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
         x->out[i] = -12345.0f;
     PtxModule *module = ptx_read(cx->arena, cx->diags, source_from_text(cx->arena, "product.ptx", ptx));
     SimLaunch launch = {.grid = {(uint32_t)(c->clusters * (int)c->cluster), 1, 1}, .block = {k->threads, 1, 1}, .cluster = {c->cluster, 1, 1},
-                        .dynamic_shared = kernel_shared_bytes(k), .args = args, .n_args = n, .async = async, .max_steps = 1ull << 32};
+                        .dynamic_shared = kernel_shared_bytes(k), .args = args, .n_args = n, .async = async, .max_steps = 1ull << 32,
+                        .profile = c->conflicts};
     SimResult r = {0};
     bool ok = module && sim_run(m, module, &launch, cx->arena, cx->diags, &r) && r.finished && !r.n_faults;
     for (uint32_t i = 0; i < r.n_faults && i < 4; i++)
         sim_fault_diagnose(module, &r.faults[i], cx->diags);
     sim_memory_free(m);
-    return ok;
+    return ok && (!c->conflicts || without_conflicts(c, &r));
 }
 
 static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b; }

@@ -21,6 +21,7 @@ typedef struct {
     bool pingpong;                       /* two warpgroups take tiles in turn */
     bool mma;                            /* mma.sync instead of wgmma */
     const char *arch;                    /* NULL: sm_90a */
+    bool conflicts;                      /* fails if threads meet in a bank of shared memory */
 } GemmCase;
 
 /* Runs it twice, asynchronous work as late and as early as it may be. False: said on stderr. */

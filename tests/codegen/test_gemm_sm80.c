@@ -103,6 +103,20 @@ static void test_warps(void **s)
     RUN(cases);
 }
 
+/* Copies, fragments, staging: in every layout of a stage. */
+static void test_banks(void **s)
+{
+    static const GemmCase cases[] = {
+        {"rows of 64 bytes", GEMM_BF16, TILE(64, 64, 32, 2, 1, 32), SIZE(64, 64, 64), .conflicts = true},
+        {"rows of 128 bytes", GEMM_3XF16, TILE(64, 128, 64, 2, 1, 64), SIZE(64, 128, 128), .conflicts = true},
+        {"rows of tf32", GEMM_3XTF32, TILE(64, 64, 16, 2, 1, 32), SIZE(64, 64, 32), .conflicts = true},
+        {"along m and n", GEMM_F16, TILE(128, 128, 32, 2, 1, 32), SIZE(128, 128, 64), .a_mn = true, .b_mn = true, .conflicts = true},
+        {"wide, along m and n", GEMM_F16, TILE(64, 256, 64, 2, 1, 128), SIZE(64, 256, 64), .a_mn = true, .b_mn = true, .conflicts = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
 static void test_bad(void **s)
 {
     static const GemmCase cases[] = {
@@ -163,7 +177,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats), cmocka_unit_test(test_orientations), cmocka_unit_test(test_ragged), cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_warps), cmocka_unit_test(test_bad), cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_warps), cmocka_unit_test(test_banks), cmocka_unit_test(test_bad), cmocka_unit_test(test_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
