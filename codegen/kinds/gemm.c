@@ -9,8 +9,9 @@
  * pass that split them.
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
- * side), width (columns of a part staged at a time); mma=1: mma.sync where there is wgmma (for comparison: never proposed). */
-#include "codegen/emit/gemm.h"
+ * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; mma=1: mma.sync where there is wgmma
+ * (for comparison: never proposed). */
+#include "codegen/kinds/gemm_model.h"
 #include "codegen/kinds/product.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ typedef struct {
     Dim m, n, whole, k, batch;           /* n: columns of a part; whole: of the product */
     uint32_t parts, size, products;      /* bytes of an element; tensor-core products a multiplication */
     bool a_mn, b_mn;                     /* an operand's k does not run along memory */
+    bool aligned;                        /* rows of both begin at multiples of 128 bytes */
     MatmulReads reads;
     double rate;                         /* tensor-core operations a second */
 } Problem;
@@ -45,6 +47,12 @@ static bool across_k(const KindProblem *p, uint32_t which)
     return matmul_operand_view(p->cx, n, which, &v) && (which ? swapped == v.trans : swapped != v.trans);
 }
 
+static bool is_aligned(const KindProblem *p, uint32_t which, uint32_t size)
+{
+    MatrixView v;
+    return matmul_operand_view(p->cx, p->g->matmul, which, &v) && dim_divides(p->cx->dims, dim_const(p->cx->dims, 128 / size), v.ld);
+}
+
 static bool describe(const KindProblem *p, Problem *out)
 {
     const Node *n = p->g->matmul;
@@ -60,6 +68,7 @@ static bool describe(const KindProblem *p, Problem *out)
     out->whole = whole;
     out->products = gemm_terms(out->format);
     out->a_mn = across_k(p, 0), out->b_mn = across_k(p, 1);
+    out->aligned = is_aligned(p, 0, out->size) && is_aligned(p, 1, out->size);
     out->rate = out->size == 2 ? p->m->flops_bf16 : p->m->flops_tf32;
     return true;
 }
@@ -81,6 +90,7 @@ static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
+        .pingpong = schedule_get(s, "pingpong", 0) != 0,
     };
 }
 
@@ -96,26 +106,30 @@ static double mma_share(const KGemm *g, const Problem *x)
 
 static double ceil_div(double a, double b) { return (double)(int64_t)((a + b - 1) / b); }
 
-/* Whole tiles are computed, a wave of them at a time; each begins with an empty pipeline and ends with an epilogue that the other
- * warpgroup's products hide in part. Small tiles read each operand more often: the caches then set the pace. */
-static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
+/* With mma.sync: whole tiles are computed, a wave of them at a time; each begins with an empty pipeline and ends with an epilogue. Small
+ * tiles read each operand more often: the caches then set the pace. */
+static double mma_seconds(const KindProblem *p, const Problem *x, const KGemm *g, const GemmSize *size)
 {
     static const double fill = 1.2e-6, drain = 0.5e-6, unit_bytes = 42e9;    /* the last: from the L2 cache to a unit, a second */
-    double m = (double)dim_typical(x->m), n = (double)dim_typical(x->n), k = (double)dim_typical(x->k), batch = (double)dim_typical(x->batch);
-    KGemm g = shape_of(p, x, s);
-    double cluster = g.cluster, columns = g.bn / x->parts, units = (double)(p->m->units / (int)g.cluster);
-    double tiles = ceil_div(m, g.bm * cluster) * ceil_div(n, columns) * batch;
+    double columns = g->bn / x->parts, units = (double)p->m->units;
+    double tiles = ceil_div(size->m, g->bm) * ceil_div(size->n, columns) * size->batch;
     double waves = ceil_div(tiles, units), busy = tiles < units ? tiles : units;
-    double work = 2.0 * g.bm * cluster * g.bn * (k + g.bk / 2) * x->products;
-    double rate = g.wgmma ? x->rate * 0.97 : x->rate * p->m->mma_rate * mma_share(&g, x);
-    double arithmetic = work * units / rate;                                 /* of a tile (cluster), all units busy */
+    double work = 2.0 * g->bm * g->bn * (size->k + g->bk / 2) * x->products;
+    double arithmetic = work * units / (x->rate * p->m->mma_rate * mma_share(g, x));         /* of a tile, all units busy */
     double pieces = x->products == 3 ? 2 : 1;
-    double loaded = (g.bm * cluster + g.bn) * k * x->size * pieces;              /* by a cluster, B once */
-    double cached = loaded * busy / (unit_bytes * p->m->units);
-    double tile = (arithmetic > cached ? arithmetic : cached) + drain + (double)(g.bm * g.bn) * 4 / 60e9;
-    double memory = ((double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)) / p->m->copy_bandwidth;
-    double seconds = waves * tile + fill;
+    double cached = (g->bm + g->bn) * size->k * x->size * pieces * busy / (unit_bytes * p->m->units);
+    double tile = (arithmetic > cached ? arithmetic : cached) + drain + (double)(g->bm * g->bn) * 4 / 60e9;
+    double memory = size->bytes / p->m->copy_bandwidth, seconds = waves * tile + fill;
     return (seconds > memory ? seconds : memory) + p->m->launch_seconds;
+}
+
+static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
+{
+    KGemm g = shape_of(p, x, s);
+    GemmSize size = {.m = (double)dim_typical(x->m), .n = (double)dim_typical(x->n), .k = (double)dim_typical(x->k),
+                     .batch = (double)dim_typical(x->batch), .aligned = x->aligned,
+                     .bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)};
+    return g.wgmma ? gemm_wgmma_seconds(&g, &size, p->m) : mma_seconds(p, x, &g, &size);
 }
 
 static double cost(const KindProblem *p, const Schedule *s)
@@ -133,7 +147,7 @@ static int by_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-typedef struct { uint32_t bm, bn, bk, cluster, width, stages; } Tile;        /* stages: at most */
+typedef struct { uint32_t bm, bn, bk, cluster, width, stages; bool pingpong; } Tile;        /* stages: at most */
 
 static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, const Tile *tile)
 {
@@ -145,6 +159,8 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     schedule_set(&s, "cluster", tile->cluster);
     schedule_set(&s, "raster", 8);
     schedule_set(&s, "width", tile->width);
+    if (tile->pingpong)
+        schedule_set(&s, "pingpong", 1);
     KGemm g = shape_of(p, x, &s);
     g.stages = 2;
     const char *why;
@@ -160,22 +176,37 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     t[(*n)++].seconds = predict(p, x, &s);
 }
 
+enum { MOST_TRIED = 160 };
+
+/* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn. */
+static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, Tile tile)
+{
+    for (tile.cluster = 1; tile.cluster <= 2; tile.cluster++)
+        for (tile.width = x->reads.row > 64 ? 128 : x->reads.row > 32 ? 64 : 32; tile.width <= (x->reads.row > 64 ? 128 : 64); tile.width *= 2)
+            for (int pingpong = 0; pingpong < 2; pingpong++) {
+                tile.pingpong = pingpong;
+                try(p, x, t, n, &tile);
+            }
+}
+
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
     static const uint16_t columns[] = {256, 192, 128, 64};
-    Tried t[64];
+    Tried t[MOST_TRIED];
     uint32_t n = 0;
     Problem x;
     describe(p, &x);
     for (uint32_t bm = WARPGROUP_ROWS; bm <= 192; bm += WARPGROUP_ROWS)
-        for (uint32_t i = 0; i < sizeof columns / sizeof *columns; i++)
-            for (uint32_t other = 1; other <= 2; other++) {
-                Tile tile = {.bm = bm, .bn = columns[i], .bk = 128 / x.size, .cluster = other, .stages = 8,
-                             .width = x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32};
-                if (!p->m->wgmma)
-                    tile.bk = 64 * other / x.size, tile.cluster = 1, tile.stages = 8 / other;
+        for (uint32_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+            Tile tile = {.bm = bm, .bn = columns[i], .bk = 128 / x.size, .cluster = 1, .stages = 8,
+                         .width = x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32};
+            if (p->m->wgmma)
+                try_wgmma(p, &x, t, &n, tile);
+            for (uint32_t half = 0; half < 2 && !p->m->wgmma; half++) {
+                tile.bk = (half ? 64 : 128) / x.size, tile.stages = half ? 8 : 4;
                 try(p, &x, t, &n, &tile);
             }
+        }
     qsort(t, n, sizeof *t, by_seconds);
     n = n < max ? n : max;
     for (uint32_t i = 0; i < n; i++)
@@ -210,6 +241,13 @@ static KMatrix matrix_of(KindBuild *b, uint32_t which, bool *along_k)
     MatrixView v;
     KMatrix m = {0};
     bool known = matmul_operand_view(cx, n, which, &v) && lower_buffer_of(b->l, v.base, &m.buffer);
+    if (!known && lower_buffer_of(b->l, n->in[which], &m.buffer)) {          /* an original that was permuted: stored as it is read */
+        const Shape *s = &n->in[which]->type.shape;
+        bool each = !dim_is(dim_product(cx->dims, s->d, s->rank - 2), 1);
+        v = (MatrixView){.offset = dim_const(cx->dims, 0), .ld = s->d[s->rank - 1]};
+        v.stride_batch = each ? dim_mul(cx->dims, s->d[s->rank - 2], v.ld) : v.offset;
+        known = true;
+    }
     pawl_assert(known, "an operand of the product is not in memory as a matrix");
     bool swapped = node_int(n, which % 2 ? ATTR_TRANS_B : ATTR_TRANS_A, 0) != 0;
     m.offset = v.offset, m.ld = v.ld, m.stride_batch = v.stride_batch;

@@ -1,5 +1,5 @@
 /* codegen/kinds/gemm_model.c — predicted time of a product with wgmma: whole tiles are computed, a wave of them at a time, each as fast as
- * the tensor cores or the L2 cache let it, and each with an epilogue that nothing hides.
+ * the tensor cores or the L2 cache let it, and each with an epilogue that nothing hides, unless warpgroups take tiles in turn.
  *
  * The constants are fitted to times of an H200 (tests/codegen/test_gemm_model.c has them): large products come out within 12 %, and what
  * counts more, the fastest tile among the first few. */
@@ -9,13 +9,21 @@
 
 static double ceil_div(double a, double b) { return ceil(a / b); }
 
-/* Of the rate of large bf16 products. Tiles that are small or narrow read shared memory more often; three products a multiplication do
- * so twice. A little more than 1: the clock is higher where less power is needed. */
+/* Of the rate of large bf16 products. Narrow tiles read shared memory more often, which three products a multiplication feel most; few
+ * stages do not hide the loads of one. A little more than 1: the clock is higher where less power is needed. */
 static double efficiency(const KGemm *g)
 {
-    double reuse = (double)g->bm * g->bn / (g->bm + g->bn);
-    return gemm_terms(g->format) == 3 ? fmin(0.97, 0.0150 * reuse) : fmin(1.04, 0.93 + 0.0013 * reuse);
+    double reuse = (double)g->bm * g->bn / (g->bm + g->bn), narrow = 64.0 / g->bn;
+    if (gemm_terms(g->format) == 3)
+        return (1 - 0.13 * narrow * narrow) * (g->bm < 128 ? 0.96 : 1) * (g->stages < 3 ? 0.9 : 1);
+    return fmin(1.05, 0.93 + 0.0014 * reuse) * (g->stages < 4 ? 0.97 : 1);
 }
+
+/* After the last stage of a tile: the consumers stage and store its pieces; wider ones in fewer steps. */
+static double epilogue_seconds(const KGemm *g) { return 0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn; }
+
+/* Where two warpgroups take tiles in turn, one has half the threads for it, and shares the unit with the other's product. */
+static double shared_epilogue_seconds(const KGemm *g) { return (1.9e-6 + (g->width > 32 ? 37e-9 : 47e-9) * g->bn) * g->bm / 128; }
 
 /* Bytes a second that all units load from the L2 cache. Rows of a stage of half a cache line, or across lines, cost whole lines. */
 static double cache_rate(const KGemm *g, const GemmSize *x, const Machine *m, uint32_t size)
@@ -34,7 +42,10 @@ double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
     double work = 2.0 * g->bm * cluster * g->bn * (x->k + g->bk / 2) * terms;
     double loaded = (g->bm * cluster + g->bn) * x->k * size * pieces;                    /* by a cluster: B once */
     double product = fmax(work * units / rate, loaded * busy / cache_rate(g, x, m, size)) * (g->cluster > 1 ? 1.01 : 1);
-    double epilogue = 0.7e-6 + 6e-9 * g->bn;
-    double seconds = waves * (product + epilogue) + fill + (g->cluster > 1 ? join : 0);
-    return fmax(seconds, x->bytes / m->copy_bandwidth) + m->launch_seconds;
+    double epilogue = epilogue_seconds(g), all = waves * (product + epilogue);
+    if (g->pingpong)
+        all = waves * fmax(product, (product + shared_epilogue_seconds(g)) / 2) + 2 * epilogue;
+    double seconds = all + fill + (g->cluster > 1 ? join : 0);
+    double memory = x->bytes / (m->copy_bandwidth * (g->bk * size >= 128 ? 0.8 : 0.68));       /* by tiles, not in one stream */
+    return fmax(seconds, memory) + m->launch_seconds;
 }

@@ -105,17 +105,15 @@ static void pieces_look_like_pieces(void **state)
     o.passes.f16_products = true;
     o.passes.numerics = (Numerics){NUM_FP32, NUM_FP32, NUM_FP32, 0};
     compile(fp32_task);
-    if (!product_of(OP_SPLIT_MATMUL)) {                                           /* the model may think otherwise: take it */
-        uint32_t n;
-        ChoiceInfo *choices = choices_list(c.with_choices, cx->arena, &n);
-        ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, n + 1);
-        for (uint32_t i = 0; i < n; i++)
-            picks[i] = (ChoicePick){choices[i].id, 1};
-        o.picks = picks;
-        o.n_picks = n;
-        compiled_end(&c);
-        compile(fp32_task);
-    }
+    uint32_t n;
+    ChoiceInfo *choices = choices_list(c.with_choices, cx->arena, &n);
+    ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, n + 1);
+    for (uint32_t i = 0; i < n; i++)                                              /* whatever the model thinks */
+        picks[i] = (ChoicePick){choices[i].id, 1};
+    o.picks = picks;
+    o.n_picks = n;
+    compiled_end(&c);
+    compile(fp32_task);
     uint32_t scales = 0, pieces = 0, originals = 0;
     for (uint32_t i = 0; i < c.groups->n; i++) {
         const Group *g = c.groups->g[i];
