@@ -166,7 +166,7 @@ MatmulOperand eval_matmul_operand(const Node *n, uint32_t side)
     return x.exact ? (MatmulOperand){.of = x.exact} : (MatmulOperand){x.hi, x.lo, x.inv};
 }
 
-int64_t eval_matmul_scale_at(const MatmulBox *m, int64_t b_start, int64_t col) { return b_start / m->b_size * m->n + col; }
+int64_t eval_matmul_scale_at(const MatmulBox *m, int64_t b_start, int64_t col) { return (m->b_size ? b_start / m->b_size * m->n : 0) + col; }
 
 MatmulBox eval_matmul_box(const Evaluator *e, const Node *n)
 {
