@@ -14,6 +14,9 @@ enum { DEFAULT_CANDIDATES = 12, MAX_VARIANTS = 64 };
 
 /* Share of the budget after which groups give way to choices. */
 #define GROUP_SHARE 0.8
+/* An alternative that the model thinks so many times slower than the best (an fp32 product without tensor cores) is measured as it is: tuning
+ * its groups would not save it. */
+#define LOST 2.5
 
 typedef struct { uint32_t variant; const Group *g; const char **schedules; uint32_t n; } GroupRef;
 typedef struct { uint32_t first_variant; const ChoiceInfo *info; } ChoiceRef;
@@ -105,13 +108,18 @@ static void add_groups(Tuning *u, uint32_t variant)
         add_group(u, variant, gs->g[i]);
 }
 
+static double predicted_of(const Variant *v)
+{
+    double seconds = 0;
+    for (uint32_t i = 0; i < v->compiled.groups->n; i++)
+        seconds += v->compiled.groups->g[i]->predicted_seconds;
+    return seconds;
+}
+
 static void add_choice(Tuning *u, const WorkloadState *s, const Workload *w, uint32_t first_variant,
                        const ChoiceInfo *info)
 {
-    const Variant *base = &u->variants.data[s->base];
-    double predicted = 0;
-    for (uint32_t i = 0; i < base->compiled.groups->n; i++)
-        predicted += base->compiled.groups->g[i]->predicted_seconds;
+    double predicted = predicted_of(&u->variants.data[s->base]);
     if (find_problem(u->choices.data, u->choices.n, s->hash, info->id))
         return;                        /* another workload with the same shapes */
     TuneProblem p = {.kind = PROBLEM_CHOICE, .key = s->hash, .text = info->id, .workload = name_of(w),
@@ -165,12 +173,16 @@ static bool add_workload(Tuning *u, WorkloadState *s, const Workload *w)
         if (is_forced(u->t.o, info->id, &usual) || info->n_alternatives > DB_MAX_ALTERNATIVES ||
             u->variants.n + info->n_alternatives > MAX_VARIANTS * u->n_workloads)
             continue;
+        double best = INFINITY;
         for (uint32_t k = 0; k < info->n_alternatives; k++) {
             picks[i].alternative = k;
             if (!add_variant(u, w, picks, s->n_choices))
                 return false;
-            add_groups(u, u->variants.n - 1);
+            best = fmin(best, predicted_of(&u->variants.data[first + k]));
         }
+        for (uint32_t k = 0; k < info->n_alternatives; k++)
+            if (predicted_of(&u->variants.data[first + k]) <= LOST * best)
+                add_groups(u, first + k);
         picks[i].alternative = usual;
         add_choice(u, s, w, first, info);
     }
@@ -238,8 +250,7 @@ static bool choice_candidates(void *arg, TuneProblem *p, SearchCandidate **out, 
     for (uint32_t k = 0; k < count; k++) {
         c[k].tag = tag[k];
         c[k].what = alternative_name(u->t.cx->arena, p->text, tag[k], alternatives);
-        for (uint32_t i = 0; i < v[k]->compiled.groups->n; i++)
-            c[k].predicted += v[k]->compiled.groups->g[i]->predicted_seconds;
+        c[k].predicted = predicted_of(v[k]);
     }
     *out = c;
     *n = count;
