@@ -638,7 +638,9 @@ static bool merge_along_rows(Former *f, Node *n, const Visit *along, const Visit
 
 static void merge_rows(Former *f, Node *n)
 {
-    if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !reduces_contiguous(n))
+    /* along columns every thread has its own: they must be enough for the device */
+    bool enough = reduces_contiguous(n) || dim_typical(shape_count(f->p, &n->type.shape)) >= 64 * f->o->machine.units;
+    if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !enough)
         return;
     for (bool again = true; again; ) {
         again = false;

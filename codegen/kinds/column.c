@@ -22,11 +22,6 @@ static bool accepts(const KindProblem *p, const char **why_not)
             return false;
         }
     }
-    uint64_t along = group_outputs_along(g), all = ((uint64_t)1 << (g->outputs.n < 63 ? g->outputs.n : 63)) - 1;
-    if (along && (along & all) != all) {
-        *why_not = "some outputs have an element for each of the row, others one a row";
-        return false;
-    }
     return true;
 }
 
@@ -72,6 +67,10 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
     while (vec > 1 && (!dim_divides(d, dim_const(d, vec), outer) || vec * 32 > o))
         vec /= 2;
+    /* columns that are read again: so few at a time that all of the device's stay in its cache between */
+    double held = 2.0 * p->m->units * 32 * (double)r * group_widest_bytes(p->g);
+    if (!dim_is(group_row_count(d, p->g), 1) && o >= 32 && held <= p->m->l2_bytes)
+        add(out, &n, max, 32, 32, 1, 1);
     static const struct { int64_t tx, ty; } shape[] = {{32, 8}, {32, 16}, {16, 16}, {32, 4}, {64, 4}};
     for (uint32_t i = 0; i < 5; i++) {
         int64_t blocks = (o + shape[i].tx * vec - 1) / (shape[i].tx * vec), wanted = 2 * p->m->units;
@@ -124,7 +123,7 @@ typedef struct {
 static void finish(void *arg)
 {
     Column *c = arg;
-    store_outputs_at(c->b, c->coords, c->vec, c->mask);
+    store_some_at(c->b, ~group_outputs_along(c->b->problem.g), c->coords, c->vec, c->mask);
 }
 
 /* Rows from, from + step, … below `to`, in runs of RUN rows whose sums are added up: short chains of additions keep rounding small. */
@@ -208,7 +207,7 @@ static void store_rows(Column *c)
     lower_scope(c->b->l);
     KInst *loop = k_loop(k, "r", c->y, group_row_count(p, c->b->problem.g), c->ty, NULL, 0, 4);
     group_coords(p, c->b->problem.g, c->lane, loop->var, c->coords);
-    store_outputs_at(c->b, c->coords, c->vec, c->inside);
+    store_some_at(c->b, group_outputs_along(c->b->problem.g), c->coords, c->vec, c->inside);
     k_loop_end(k, loop, NULL);
     lower_scope_end(c->b->l);
 }
@@ -253,9 +252,8 @@ static bool build(KindBuild *b)
     }
     reduce_levels(&c, dim_const(p, 0), NULL, at, acc);
     c.mask = mask_and(k, leader, c.inside);
-    if (dim_is(group_row_count(p, g), 1))
-        finish(&c);
-    else
+    finish(&c);
+    if (!dim_is(group_row_count(p, g), 1))
         store_rows(&c);
     return true;
 }

@@ -51,6 +51,9 @@ static const char *const graphs[] = {
     "graph doubles { input %x : f64[5, 9]\n %y = softmax(%x)\n return %y }",
     "graph empty { input %x : f32[0, 9]\n %y = exp(%x)\n return %y }",
     "graph mean_then { input %x : f32[6, 40]\n %m = mean(%x, axes=[1], keepdims=1)\n %y = sub(%x, %m)\n %z = mul(%m, 2.0)\n return %y, %z }",
+    "graph mean_of_columns_then { input %x : f32[3, 9, 3001]\n %m = mean(%x, axes=[1], keepdims=1)\n %y = sub(%x, %m)\n %z = exp(%m)\n return %y, %z }",
+    "graph several_a_row { input %x : f16[70, 96]\n %m = max(%x, axes=[1])\n %y = softmax(%x)\n %l = logsumexp(%x, axes=1, keepdims=1)\n"
+    " %n = rms_norm(%x)\n return %m, %y, %l, %n }",
     "graph diamond { input %x : f32[6, 40]\n %a = exp(%x)\n %b = sum(%a, axes=[1], keepdims=1)\n %c = sum(mul(%a, %a), axes=[0], keepdims=1)\n"
     " %y = add(div(%a, %b), %c)\n return %y }",
     /* found by test_random_graphs.c */
