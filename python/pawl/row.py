@@ -6,7 +6,7 @@ import time
 import traceback
 
 from . import capi, records, render
-from .torch_side import Theirs, brief, say
+from .torch_side import Theirs, brief, modes_of, say
 
 SHORT_US = 20.0               # under this, events are too coarse for single calls: batches
 BATCH = 16
@@ -301,4 +301,6 @@ class Row:
             if samples:
                 entry["ratio"], entry["ratio_low"], entry["ratio_high"] = \
                     records.unpaired_ratio(e.get("samples_us") or [e["us"]], samples)
-        r["recorded"] = {"verdict": anchors.verdict(), "agrees": anchors.agree(), "anchors": dict(anchors.off)}
+        missing = [m for m in self.shared["baseline"].missing(self.program, modes_of(self.options, self.program)) if m not in known]
+        r["recorded"] = {"verdict": anchors.verdict() + (f", no record of {', '.join(missing)}" if missing else ""),
+                         "agrees": anchors.agree(), "anchors": dict(anchors.off), "missing": missing}

@@ -136,6 +136,9 @@ class WholeRuns(unittest.TestCase):
         self.assertEqual([bool(r.get("recorded")) for r in out], [False, True, True])
         self.assertIn("deviation", out[0]["baseline"])
         self.assertTrue(all(r["modes"]["eager"]["ratio"] > 0 for r in out))
+        self.assertTrue(all(not r["recorded"]["missing"] for r in out[1:]))
+        text = self.run_main(self.tasks[1], "--baseline", record, "--anchors", "0", "--modes", "eager,default")
+        self.assertIn("no anchors, no record of default", text)
 
     def test_stops_in_time(self):
         record = os.path.join(self.folder, "torch.json")
