@@ -78,7 +78,6 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
     static __device__ __forceinline__ int tile_step() { return gridDim.x; }
     static __device__ __forceinline__ int tiles(const GemmProblem &p) { return Tiles::count(p); }
     static __device__ __forceinline__ int rounds(const GemmProblem &p) { return (tiles(p) - first_tile() + tile_step() - 1) / tile_step(); }
-    static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p) { return (p.k + BK - 1) / BK; }
 
     // By all threads, first: `memory` is 128-byte aligned.
     __device__ __forceinline__ explicit GemmSm80(const void *memory) : ring(gemm_shared(memory)), slot(0)
@@ -204,30 +203,6 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
                                      : at + (own_b ^ step * 32) + column * ROW);
     }
 
-    // One term, a stage: the fragments of the next step are loaded while this one's are multiplied.
-    __device__ __forceinline__ void products(unsigned at)
-    {
-        unsigned a[2][ROWS][4], b[2][COLUMNS / 16][4];
-        load_a(a[0], at, 0);
-        #pragma unroll
-        for (int j = 0; j < COLUMNS / 16; j++)
-            load_b(b[0][j], at + A_BYTES, 0, j);
-        #pragma unroll
-        for (int s = 0; s < STEPS; s++) {
-            if (s + 1 < STEPS) {
-                load_a(a[(s + 1) % 2], at, s + 1);
-                #pragma unroll
-                for (int j = 0; j < COLUMNS / 16; j++)
-                    load_b(b[(s + 1) % 2][j], at + A_BYTES, s + 1, j);
-            }
-            #pragma unroll
-            for (int j = 0; j < COLUMNS / 8; j++)
-                #pragma unroll
-                for (int i = 0; i < ROWS; i++)
-                    gemm_mma<FORMAT>(&sum[i][4 * j], a[s % 2][i], b[s % 2][j / 2][j % 2 * 2], b[s % 2][j / 2][j % 2 * 2 + 1]);
-        }
-    }
-
     // Three terms, a stage.
     __device__ __forceinline__ void products(unsigned at, float (&low)[ROWS][COLUMNS / 2])
     {
@@ -248,28 +223,29 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
                     load_b(b[t], at + A_BYTES, s + t, j);
                     load_b(b_lo[t], at_lo + A_BYTES, s + t, j);
                 }
+                float high[2][ROWS][4] = {};                           // of columns 0-7, 8-15
                 #pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    float high[ROWS][4] = {};
+                for (int t = 0; t < 2; t++)
                     #pragma unroll
-                    for (int t = 0; t < 2; t++)
+                    for (int term = 0; term < 3; term++)               // outside: products that add to the same sums are far apart
                         #pragma unroll
-                        for (int i = 0; i < ROWS; i++) {
-                            gemm_mma<FORMAT>(high[i], a[t][i], b[t][2 * h], b[t][2 * h + 1]);
-                            gemm_mma<FORMAT>(&low[i][8 * j + 4 * h], a_lo[t][i], b[t][2 * h], b[t][2 * h + 1]);
-                            gemm_mma<FORMAT>(&low[i][8 * j + 4 * h], a[t][i], b_lo[t][2 * h], b_lo[t][2 * h + 1]);
-                        }
+                        for (int h = 0; h < 2; h++)
+                            #pragma unroll
+                            for (int i = 0; i < ROWS; i++)
+                                gemm_mma<FORMAT>(term ? &low[i][8 * j + 4 * h] : high[h][i], term == 1 ? a_lo[t][i] : a[t][i],
+                                                 (term == 2 ? b_lo : b)[t][2 * h], (term == 2 ? b_lo : b)[t][2 * h + 1]);
+                #pragma unroll
+                for (int h = 0; h < 2; h++)
                     #pragma unroll
                     for (int i = 0; i < ROWS; i++)
                         #pragma unroll
                         for (int e = 0; e < 4; e++)
-                            sum[i][8 * j + 4 * h + e] += high[i][e];
-                }
+                            sum[i][8 * j + 4 * h + e] += high[h][i][e];
             }
         }
     }
 
-    // The next stage is there, and all warps are done with the one before: its place is filled again.
+    // The next stage is there, and all warps have read the one before: its place is filled again.
     __device__ __forceinline__ unsigned next_stage(const GemmProblem &p)
     {
         const unsigned at = ring + slot * STAGE_BYTES;
@@ -280,11 +256,48 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
         return at;
     }
 
+    // One term: the fragments of the next step, of the next stage, too, are loaded while this one's are multiplied.
+    struct Fragments { unsigned a[ROWS][4], b[COLUMNS / 16][4]; };
+
+    __device__ __forceinline__ void load(Fragments &f, unsigned at, int step) const
+    {
+        load_a(f.a, at, step);
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 16; j++)
+            load_b(f.b[j], at + A_BYTES, step, j);
+    }
+
+    __device__ __forceinline__ void accumulate(const GemmProblem &p)
+    {
+        const int blocks = (p.k + BK - 1) / BK;
+        Fragments f[2];
+        if (!blocks)
+            return;
+        unsigned at = next_stage(p);
+        load(f[0], at, 0);
+        #pragma unroll 1
+        for (int k = 0; k < blocks; k++) {
+            #pragma unroll
+            for (int s = 0; s < STEPS; s++) {
+                if (s + 1 < STEPS) {
+                    load(f[(s + 1) % 2], at, s + 1);
+                } else if (k + 1 < blocks) {
+                    at = next_stage(p);
+                    load(f[0], at, 0);
+                }
+                #pragma unroll
+                for (int j = 0; j < COLUMNS / 8; j++)
+                    #pragma unroll
+                    for (int i = 0; i < ROWS; i++)
+                        gemm_mma<FORMAT>(&sum[i][4 * j], f[s % 2].a[i], f[s % 2].b[j / 2][j % 2 * 2], f[s % 2].b[j / 2][j % 2 * 2 + 1]);
+            }
+        }
+    }
+
     // The product of this block's tile of the round into `sum`, not scaled yet.
     __device__ __forceinline__ bool multiply(const GemmProblem &p, int round, int)
     {
         const GemmPlace tile = Tiles::place(p, first_tile() + round * tile_step());
-        const int blocks = blocks_of_k(p);
         this->at = {tile.row + warp / ACROSS * (16 * ROWS), tile.col + warp % ACROSS * OWN, tile.batch};
         if constexpr (!THREE)
             this->load_scales(p);
@@ -294,13 +307,11 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
             for (int e = 0; e < COLUMNS / 2; e++)
                 sum[i][e] = 0.0f;
         if constexpr (!THREE) {
-            #pragma unroll 1
-            for (int k = 0; k < blocks; k++)
-                products(next_stage(p));
+            accumulate(p);
         } else {
             float low[ROWS][COLUMNS / 2] = {};
             #pragma unroll 1
-            for (int k = 0; k < blocks; k++)
+            for (int k = 0; k < p.k; k += BK)
                 products(next_stage(p), low);
             this->load_scales(p);                                      // no sooner: registers are short before
             #pragma unroll
