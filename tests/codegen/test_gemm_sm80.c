@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -168,6 +169,50 @@ static void test_compiles(void **s)
     }
 }
 
+static bool legal(KGemm g, const char *says)
+{
+    const char *why = NULL;
+    bool ok = gemm_legal(&g, 4 * gemm_staging_count(&g), &why);
+    assert_true(ok || (says && strstr(why, says)));
+    return ok;
+}
+
+/* Schedules that the template has no code for say why; what is cut into warps covers its tile. */
+static void test_legal(void **s)
+{
+    KGemm good = {.format = GEMM_BF16, .bm = 128, .bn = 128, .bk = 64, .stages = 3, .cluster = 1, .raster = 8, .parts = 1, .width = 32}, g;
+    (void)s;
+    assert_true(legal(good, NULL));
+    g = good, g.bm = 192;
+    assert_false(legal(g, "bm is 64 or 128"));
+    g = good, g.bn = 96;
+    assert_false(legal(g, "bm is 64 or 128"));
+    g = good, g.bk = 24;
+    assert_false(legal(g, "bk is 64 or 128 bytes"));
+    g = good, g.stages = 1;
+    assert_false(legal(g, "2 to 16 stages"));
+    g = good, g.stages = 7;
+    assert_false(legal(g, "more shared memory"));
+    g = good, g.cluster = 2;
+    assert_false(legal(g, "no clusters"));
+    g = good, g.parts = 2, g.width = 128;
+    assert_false(legal(g, "pieces of 32, 64 or 128 columns"));
+    g = good, g.format = GEMM_3XF16, g.bn = 256;
+    assert_false(legal(g, "more registers"));
+    g = good, g.format = GEMM_TF32, g.bk = 32, g.a_mn = true;
+    assert_false(legal(g, "2-byte elements"));
+    for (uint32_t bm = 64; bm <= 128; bm *= 2)
+        for (uint32_t bn = 64; bn <= 256; bn *= 2)
+            for (uint32_t width = 32; width <= 128 && width <= bn; width *= 2) {
+                uint32_t down, across;
+                g = good, g.bm = bm, g.bn = bn, g.width = width;
+                gemm_warps(&g, &down, &across);
+                assert_true(down && across && bm % (16 * down) == 0 && bn % (width * across) == 0 && bm / down <= 64);
+                assert_true(down * across == 4 || down * across == 8);
+                assert_int_equal(gemm_threads(&g), 32 * down * across);
+            }
+}
+
 int main(void)
 {
     const char *why;
@@ -178,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats), cmocka_unit_test(test_orientations), cmocka_unit_test(test_ragged), cmocka_unit_test(test_batches),
         cmocka_unit_test(test_warps), cmocka_unit_test(test_banks), cmocka_unit_test(test_bad), cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_legal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
