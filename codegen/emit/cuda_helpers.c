@@ -69,10 +69,12 @@ static const Helper fixed[] = {
      "    asm volatile(\"cp.async.ca.shared.global [%0], [%1], 16, %2;\"\n"
      "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
     {"copy_async_stream",
-     "/* The same, past the first-level cache. */\n"
-     DEVICE "void copy_async_stream(int *to, const void *from, bool wanted = true)\n{\n"
-     "    asm volatile(\"cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\"\n"
-     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
+     "/* The same, past the first-level cache, and first to go from the second: what is read once displaces nothing that is wanted. */\n"
+     DEVICE "void copy_async_stream(int *to, const void *from, bool wanted = true)\n{\n    unsigned long long once;\n"
+     "    asm(\"createpolicy.fractional.L2::evict_first.b64 %0, 1.0;\" : \"=l\"(once));\n"
+     "    asm volatile(\"cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;\"\n"
+     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0), \"l\"(once)\n"
+     "                 : \"memory\");\n}\n"},
     {"copy_commit", DEVICE "void copy_commit() { asm volatile(\"cp.async.commit_group;\" ::: \"memory\"); }\n"},
     {"copy_wait",
      "/* For all of this thread's groups but the last N. */\n"

@@ -177,13 +177,26 @@ static void statement(Llvm *L, const char *text, LLVMValueRef *args, uint32_t n,
     LLVMBuildCall2(L->b, type, code, args, n, "");
 }
 
+/* A policy of the second-level cache for what is read once. */
+static LLVMValueRef evict_first(Llvm *L)
+{
+    static const char text[] = "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", constraints[] = "=l";
+    LLVMTypeRef type = LLVMFunctionType(ll_int(L, 64), NULL, 0, false);
+    LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, false, false, LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(L->b, type, code, NULL, 0, "");
+}
+
 static void ptx_copy_async(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream)
 {
     LLVMTypeRef i32 = ll_int(L, 32);
     LLVMValueRef all = LLVMConstInt(i32, 16, false), none = LLVMConstInt(i32, 0, false);
-    LLVMValueRef args[3] = {LLVMBuildPtrToInt(L->b, to, i32, ""), from, mask ? LLVMBuildSelect(L->b, mask, all, none, "") : NULL};
-    const char *space = stream ? "cg.shared.global.L2::128B" : "ca.shared.global";
-    statement(L, arena_printf(L->arena, "cp.async.%s [$0], [$1], 16%s;", space, mask ? ", $2" : ""), args, mask ? 3 : 2, mask ? "r,l,r" : "r,l");
+    LLVMValueRef args[4] = {LLVMBuildPtrToInt(L->b, to, i32, ""), from, mask ? LLVMBuildSelect(L->b, mask, all, none, "") : all};
+    if (!stream) {
+        statement(L, "cp.async.ca.shared.global [$0], [$1], 16, $2;", args, 3, "r,l,r");
+        return;
+    }
+    args[3] = evict_first(L);
+    statement(L, "cp.async.cg.shared.global.L2::cache_hint.L2::128B [$0], [$1], 16, $2, $3;", args, 4, "r,l,r,l");
 }
 
 static void ptx_order(Llvm *L, const KInst *n)
