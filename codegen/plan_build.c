@@ -20,6 +20,7 @@ typedef struct Builder {
     Plan *plan;
     Map *buffer_of;                    /* node -> plan buffer + 1 */
     Map *names;                        /* kernel names taken */
+    Map *stands_for_weight;            /* plan buffer + 1 -> 1: an input only because the plan is of one group */
     Vec(Kernel *) kernels;
 } Builder;
 
@@ -273,7 +274,7 @@ static uint32_t argument(Builder *b, Arguments *args, uint32_t plan_buffer, uint
         const PlanBuffer *f = &b->plan->buffers.data[plan_buffer];
         Dim count = dim_floordiv(b->p, f->bytes, dim_const(b->p, dtype_bytes(f->dtype)));
         uint32_t slot = kernel_buffer(args->k, f->name, f->dtype, count, f->kind == BUF_WORKSPACE ? 256 : 16);
-        args->k->buffers.data[slot].frozen = f->kind == BUF_WEIGHT;
+        args->k->buffers.data[slot].frozen = f->kind == BUF_WEIGHT || map_has(b->stands_for_weight, plan_buffer + 1);
         vec_push(b->cx->arena, &args->plan_buffers, plan_buffer);
         vec_push(b->cx->arena, &args->access, (uint8_t)0);
         have = slot + 1;
@@ -720,6 +721,7 @@ static Builder *builder_new(Context *cx, const Graph *g, const CodegenOptions *o
     b->plan = arena_new_of(cx->arena, Plan);
     b->buffer_of = map_new(b->a);
     b->names = map_new(b->a);
+    b->stands_for_weight = map_new(b->a);
     Plan *p = b->plan;
     p->name = g->name;
     p->target = o->machine.target;
@@ -802,8 +804,12 @@ Plan *group_plan(Context *cx, const Graph *g, const Group *group, const Schedule
     own->schedule = *s;
     own->schedule_from = "forced";
     own->launch = own;
-    for (uint32_t i = 0; i < own->inputs.n; i++)
+    const bool *frozen = graph_frozen(g, b->a);
+    for (uint32_t i = 0; i < own->inputs.n; i++) {
         input_buffer(b, own->inputs.data[i], arena_printf(cx->arena, "in%u", i));
+        if (frozen[own->inputs.data[i]->id])
+            map_set(b->stands_for_weight, buffer_of(b, own->inputs.data[i]) + 1, 1);
+    }
     for (uint32_t i = 0; i < own->outputs.n; i++) {
         Node *n = own->outputs.data[i].node;
         set_buffer(b, n, add_buffer(b, BUF_OUTPUT, arena_printf(cx->arena, "out%u", i), &n->type, b->plan->n_outputs++));

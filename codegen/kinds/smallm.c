@@ -5,7 +5,8 @@
  * `steps` steps of 32 k's each. A thread copies 16 bytes of a row at a time, unconverted, to places in shared memory that are its own,
  * `stages` turns ahead, and finds there what the product wants in its registers (K_MMA says which): no barrier, no bank twice. Frozen
  * weights are asked for before the kernels before this one have ended, and the next kernel is let in when the last of them are on
- * their way: memory stays busy from one product to the next. x comes from the caches, a turn ahead.
+ * their way: memory stays busy from one product to the next. x comes from the caches, `ahead` turns before it is wanted: what is on
+ * its way from memory is in its way, too.
  *
  * A block takes `rounds` groups of row tiles one after the other: all blocks find room at once, and the copies never pause. After each,
  * the sums of the warps meet in shared memory and are added in a fixed order; then the group's expressions run on whole results, one
@@ -14,7 +15,7 @@
  * Rows past the end are clamped, not masked: an extra row or column of the product is never stored. Where the group reads two parts of
  * the product together (gate and up of stacked projections), a block computes the same row tiles of both.
  *
- * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way). */
+ * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way), ahead. */
 #include "codegen/kinds/product.h"
 
 #include <math.h>
@@ -22,13 +23,13 @@
 enum {
     TILE = 16, STEP = 32, COLUMNS = 8, SET = 20 * COLUMNS,       /* a column of 16 sums takes 20 places: no bank twice */
     PIECE = 128,                                                 /* i32 that a warp copies at a time: 16 bytes a thread */
-    MAX_STEPS = 4, MAX_TILES = 4, MAX_SETS = 8, MAX_STAGES = 24, MAX_RESULTS = 32, CHAINS = 2,
+    MAX_STEPS = 4, MAX_TILES = 4, MAX_SETS = 8, MAX_STAGES = 24, MAX_AHEAD = 8, MAX_RESULTS = 32, CHAINS = 2,
     UNIT_REGISTERS = 65536,
 };
 
 /* ---- schedules --------------------------------------------------------------------------------------------------------------- */
 typedef struct {
-    int64_t warps, span, rounds, steps, stages;     /* of the schedule; span: row tiles of a part */
+    int64_t warps, span, rounds, steps, stages, ahead;     /* of the schedule; span: row tiles of a part */
     int64_t parts, tiles, sets, chains;             /* parts that are read of the product; row tiles of all; sets of columns; sums of each */
     int64_t depth, turns;                           /* k; turns of a round */
     Dim start[MATMUL_PLACES], columns;              /* where a part begins; how many columns each has */
@@ -41,7 +42,7 @@ static Layout layout_of(const KindProblem *p, const Schedule *s)
     const Index *at;
     DimPool *d = p->cx->dims;
     Layout z = {.warps = schedule_get(s, "warps", 8), .span = schedule_get(s, "tiles", 1), .rounds = schedule_get(s, "rounds", 1),
-                .steps = schedule_get(s, "steps", 1), .stages = schedule_get(s, "stages", 4)};
+                .steps = schedule_get(s, "steps", 1), .stages = schedule_get(s, "stages", 4), .ahead = schedule_get(s, "ahead", 1)};
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
     uint32_t places = group_places(p->cx, p->g, p->g->matmul, &at);
     z.parts = matmul_columns(p->cx, p->g, p->g->matmul, at, places, z.start);
@@ -69,12 +70,12 @@ static int64_t partial_words(const Layout *z) { return places(z) * round_sums(z)
 static int64_t shared_bytes(const Layout *z) { return 4 * (ring_words(z) + partial_words(z)); }
 
 /* Registers a thread: sums, fragments of weights, fragments of x now and next, and the rest. */
-static int64_t registers(const Layout *z) { return 4 * (z->chains * z->tiles * z->sets + z->steps * (2 * z->tiles + 2 * z->sets)) + 40; }
+static int64_t registers(const Layout *z) { return 4 * (z->chains * z->tiles * z->sets + z->steps * (2 * z->tiles + z->ahead * z->sets)) + 40; }
 
 static const char *illegal(const KindProblem *p, const Layout *z, int64_t m)
 {
     bool counts = z->warps >= 1 && z->warps <= 16 && z->span >= 1 && z->rounds >= 1 && z->steps >= 1 && z->steps <= MAX_STEPS &&
-                  z->stages >= 1 && z->stages <= MAX_STAGES && z->tiles <= MAX_TILES;
+                  z->stages >= 1 && z->stages <= MAX_STAGES && z->ahead >= 1 && z->ahead <= MAX_AHEAD && z->tiles <= MAX_TILES;
     return !counts                                                ? "a count is out of its range"
          : registers(z) > 230 || registers(z) * z->warps * 32 > UNIT_REGISTERS ? "more sums and fragments than a thread can hold"
          : m * z->span * TILE > MAX_RESULTS * z->warps * 32         ? "more results than the threads of a block can finish"
@@ -101,6 +102,15 @@ static double cost(const KindProblem *p, const Schedule *s)
     return fmax(seconds, cached) + p->m->launch_seconds;
 }
 
+/* Turns that x is ahead: about as many as the weights, so that the unrolled loop comes out even, in few registers. */
+static int64_t turns_ahead(const Layout *z, int64_t stages)
+{
+    int64_t ahead = 1;
+    while (2 * ahead <= stages && z->turns % (2 * ahead) == 0 && 2 * ahead * z->steps * z->sets <= 8)
+        ahead *= 2;
+    return ahead;
+}
+
 /* shape: warps, tiles of each part, steps times all tiles in a turn, blocks a unit, KB of shared memory in each unit. So many rounds that
  * all blocks are there at once. What is predicted to be faster goes first, else the order of the tables counts. */
 static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, const int16_t shape[5])
@@ -120,7 +130,9 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
     z = layout_of(p, &s);
     int64_t stages = (bytes - 4 * partial_words(&z)) / (4 * ring_words(&z));
     int64_t all = rounds * z.turns, most = all < MAX_STAGES ? all : MAX_STAGES;
-    schedule_set(&s, "stages", stages < 1 ? 1 : stages > most ? most : stages);
+    stages = stages < 1 ? 1 : stages > most ? most : stages;
+    schedule_set(&s, "stages", stages);
+    schedule_set(&s, "ahead", turns_ahead(&z, stages));
     z = layout_of(p, &s);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
@@ -249,23 +261,21 @@ static void ask_for_weights(const Stream *s, Dim q)
     }
 }
 
-typedef struct { KInst *at[MAX_STEPS * MAX_SETS]; } Rows;             /* [step][set] */
+typedef struct { KInst *at[MAX_AHEAD * MAX_STEPS * MAX_SETS]; } Rows;             /* [turn][step][set] */
 typedef struct { KInst *at[MAX_STEPS * MAX_TILES * 2]; } Weights;      /* [step][tile][half] */
 typedef struct { KInst *at[CHAINS * MAX_TILES * MAX_SETS]; } Sums;     /* [tile][set][chain] */
 
 static uint32_t n_rows(const Layout *z) { return (uint32_t)(z->steps * z->sets); }
 static uint32_t n_sums(const Layout *z) { return (uint32_t)(z->chains * z->tiles * z->sets); }
 
-static Rows rows_at(const Stream *s, Dim q)
+static void rows_at(const Stream *s, Dim q, KInst **rows)
 {
     DimPool *p = s->x.p;
     Turn t = turn_at(s, q);
-    Rows rows;
     for (int64_t i = 0; i < n_rows(&s->z); i++) {
         Dim k = piece_k(s, &t, i / s->z.sets), row = clamped(p, dim_add_const(p, s->quad, i % s->z.sets * COLUMNS), s->x.m);
-        rows.at[i] = k_load_raw(s->x.k, s->in_buffer, position(s, &s->in, &t, row, k), in_depth(s, &t, k));
+        rows[i] = k_load_raw(s->x.k, s->in_buffer, position(s, &s->in, &t, row, k), in_depth(s, &t, k));
     }
-    return rows;
 }
 
 static Weights weights_at(const Stream *s, Dim q)
@@ -304,7 +314,10 @@ static Rows begin(const Stream *s)
         k_wait(k);
     if (s->z.stages == s->z.rounds * s->z.turns)
         k_launch_next(k);
-    return rows_at(s, dim_const(s->x.p, 0));
+    Rows x;
+    for (int64_t i = 0; i < s->z.ahead; i++)
+        rows_at(s, dim_const(s->x.p, i < s->z.rounds * s->z.turns ? i : 0), x.at + i * n_rows(&s->z));
+    return x;
 }
 
 /* What the turn consumed makes room for another one's weights. */
@@ -327,25 +340,24 @@ static Sums round_of_turns(const Stream *s, Dim round, Rows *x)
 {
     Kernel *k = s->x.k;
     DimPool *p = s->x.p;
-    KInst *carried[CHAINS * MAX_TILES * MAX_SETS + MAX_STEPS * MAX_SETS];
-    uint32_t rows = n_rows(&s->z), sums = n_sums(&s->z);
-    Rows next;
+    KInst *carried[CHAINS * MAX_TILES * MAX_SETS + MAX_AHEAD * MAX_STEPS * MAX_SETS];
+    uint32_t turn = n_rows(&s->z), rows = (uint32_t)s->z.ahead * turn, sums = n_sums(&s->z);
     Sums sum;
     memcpy(carried, x->at, rows * sizeof *carried);
     for (uint32_t i = 0; i < sums; i++)
         carried[rows + i] = k_const(k, (KType){DT_F32, 4}, 0);
-    KInst *loop = k_loop(k, "turn", dim_const(p, 0), dim_const(p, s->z.turns), 1, carried, rows + sums, 2);     /* x takes turns with its next */
+    KInst *loop = k_loop(k, "turn", dim_const(p, 0), dim_const(p, s->z.turns), 1, carried, rows + sums, (int)s->z.ahead);
     for (uint32_t i = 0; i < rows; i++)
         x->at[i] = k_carry(k, loop, i);
     for (uint32_t i = 0; i < sums; i++)
         sum.at[i] = k_carry(k, loop, rows + i);
     Dim q = dim_add(p, dim_mul_const(p, round, s->z.turns), loop->var);
-    next = rows_at(s, clamped(p, dim_add_const(p, q, 1), n_turns(s)));
     k_copy_wait(k, (uint32_t)s->z.stages - 1);
     Weights w = weights_at(s, q);
     ask_ahead(s, q);
     multiply(s, &w, x, &sum);
-    memcpy(carried, next.at, rows * sizeof *carried);
+    memcpy(carried, x->at + turn, (rows - turn) * sizeof *carried);
+    rows_at(s, clamped(p, dim_add_const(p, q, s->z.ahead), n_turns(s)), carried + rows - turn);
     memcpy(carried + rows, sum.at, sums * sizeof *carried);
     k_loop_end(k, loop, carried);
     for (uint32_t i = 0; i < rows; i++)
@@ -439,7 +451,7 @@ static void all_rounds(Stream *s, uint32_t partial, Rows *x)
 {
     Kernel *k = s->x.k;
     DimPool *p = s->x.p;
-    uint32_t n = n_rows(&s->z);
+    uint32_t n = (uint32_t)s->z.ahead * n_rows(&s->z);
     if (s->z.rounds == 1) {
         take_round(s, partial, dim_const(p, 0), x);
         return;
