@@ -331,11 +331,12 @@ struct GemmSm90 : GemmShare<FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH
     }
 
     // Descriptor of a shared operand: start and strides in 16 bytes; swizzle 1: 128 bytes, 2: 64.
+    // A block's shared addresses carry its rank in the cluster above 18 bits: those are no part of it.
     // K-major: 8 rows to the next 8. MN-major: 64 columns to the next 64 (leading), 8 of k to the next 8.
     template <bool MN> static __device__ __forceinline__ gemm_u64 descriptor(unsigned address)
     {
         constexpr gemm_u64 mode = MN || ROW == 128 ? 1 : 2, leading = MN ? BK * 128 / 16 : 1, stride = MN ? 1024 / 16 : ROW * 8 / 16;
-        return (gemm_u64)(address >> 4) | leading << 16 | stride << 32 | mode << 62;
+        return (gemm_u64)((address & 0x3ffff) >> 4) | leading << 16 | stride << 32 | mode << 62;
     }
     static constexpr int STEP_A = A_MN ? 2048 / 16 : 2, STEP_B = B_MN ? 2048 / 16 : 2;         // of a descriptor, a step of k
 
