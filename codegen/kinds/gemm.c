@@ -343,9 +343,11 @@ static Spot spot_at(Finish *e, uint32_t pass)
     Dim row = dim_add(p, g->row, r), first = dim_add(p, dim_mul_const(p, e->piece, g->width), c), l = kernel_lane(p, e->lanes);
     bool vectors = dim_divides(p, dim_const(p, e->lanes), g->n);
     Dim own = dim_mul_const(p, g->warp, g->parts * PIECE_ROWS * (g->width + 8));
-    KInst *in_row = vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
+    /* the template leaves out pieces that begin past an end of the product */
+    bool all_rows = dim_divides(p, dim_const(p, PIECE_ROWS), g->m), all_columns = vectors && dim_lt(p, first, g->n);
+    KInst *in_row = all_columns ? NULL : vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
     return (Spot){
-        .row = row, .first = first, .col = dim_add(p, first, l), .mask = mask_and(e->k, k_test(e->k, row, g->m, 1), in_row),
+        .row = row, .first = first, .col = dim_add(p, first, l), .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->m, 1), in_row),
         .place = dim_add(p, own, dim_add(p, dim_mul_const(p, r, g->width + 8), dim_add(p, c, l))),
     };
 }
@@ -382,18 +384,35 @@ static void coords_at(const Finish *e, const Spot *s, Dim *coords)
         matmul_domain_at(e->p, group, e->n, &e->x->reads.at, &at, coords);
 }
 
-/* What the outputs need beside the product is on its way while other rows are worked on. */
+/* The symbol of the reductions' rows in a place that they read from; NULL: there is none, or more than it. */
+static Dim row_symbol(const Finish *e, const GroupAccess *a)
+{
+    const Group *group = e->b->problem.g;
+    Dim rest = a->flat;
+    for (uint32_t d = 0; d < group->domain.rank; d++)
+        rest = dim_is_const(group->sym[d]) ? rest : dim_subst(e->p, rest, &(DimSubst){group->sym[d], dim_const(e->p, 0)}, 1);
+    return rest->kind == DIM_SYM && rest->lo == 0 && rest->hi == e->x->reads.row - 1 ? rest : NULL;
+}
+
+/* What the outputs and reductions need beside the product is on its way while other rows are worked on. */
 static void load_early(Finish *e, const Spot *s)
 {
     const Group *group = e->b->problem.g;
     GroupAccesses all = group_accesses(e->b->problem.cx, group);
-    Dim coords[MAX_RANK];
+    Dim coords[MAX_RANK], r;
     coords_at(e, s, coords);
     lower_mask(e->b->l, s->mask);
     for (uint32_t i = 0; i < all.n; i++) {
         const Node *n = all.a[i].node;
-        Index from = group_at(e->p, group, &all.a[i].at, node_rank(n), coords);
+        Index at = all.a[i].at;
         bool in_bounds = group_access_plain(e->p, group, &all.a[i]);
+        if (!in_bounds && e->x->reads.row && (r = row_symbol(e, &all.a[i]))) {
+            Dim within = dim_mod(e->p, s->col, dim_const(e->p, e->x->reads.row));
+            for (uint32_t d = 0; d < node_rank(n); d++)
+                at.d[d] = dim_subst(e->p, at.d[d], &(DimSubst){r, within}, 1);
+            in_bounds = true;
+        }
+        Index from = group_at(e->p, group, &at, node_rank(n), coords);
         for (uint32_t d = 0; d < node_rank(n); d++)
             in_bounds &= from.d[d]->lo >= 0 && all.a[i].at.d[d]->hi < n->type.shape.d[d]->hi;
         if (in_bounds)

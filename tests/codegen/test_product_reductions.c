@@ -34,6 +34,9 @@ static const Case cases[] = {
     {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\n") "%n = group_norm(%h, %g, %c, groups=8, eps=1e-5)\n%y = amin(%n, axes=1)\n"
      "return %y }", 2, 1},
     {LINEAR_BESIDE("param %g : bf16[256]\nparam %c : bf16[256]\n") "%y = group_norm(silu(%h), %g, %c, groups=4, eps=1e-5)\nreturn %y }", 1, 1},
+    /* no row is out of range */
+    {"graph g { input %x : bf16[80, 64]\nparam %w : bf16[192, 64]\nparam %b : bf16[192]\ninput %r : bf16[80, 192]\n%h = linear(%x, %w, %b)\n"
+     "%y = logsumexp(add(%h, %r), axes=1)\nreturn %y }", 2, 2},
     /* the product itself is stored beside what is reduced of it */
     {"graph g { input %x : bf16[71, 64]\nparam %w : bf16[256, 64]\n%h = matmul(%x, %w, dtype=f32, trans_b=1)\n%y = softmax(%h, axis=1)\n"
      "return %y }", 2, 3},
