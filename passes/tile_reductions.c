@@ -157,11 +157,20 @@ static Node *sum_of_squares(const Place *l, Node *h)
 }
 
 /* ---- where ------------------------------------------------------------------------------------------------------------------------ */
+/* Operands of two pieces each take the memory that a block would have for wider rows of its product. */
+static bool of_pieces(const Node *product)
+{
+    bool any = product->op == OP_SPLIT_MATMUL;
+    for (uint32_t i = 0; i < product->n_in && product->op == OP_CHOICE; i++)
+        any |= product->in[i]->op == OP_SPLIT_MATMUL;
+    return any;
+}
+
 /* Columns of a piece: those that the operand's own reductions have, else what was asked for, or the largest part of it that fits. */
 static int64_t choose_piece(const Tiler *t, const Node *x, const Stand *s)
 {
     Dim row = last_dim(x), columns = last_dim(s->product);
-    int64_t piece = s->row ? s->row : t->cx->opt->piece;
+    int64_t piece = s->row ? s->row : of_pieces(s->product) ? t->cx->opt->piece / 2 : t->cx->opt->piece;
     if (!dim_is_const(row) || !dim_is_const(columns) || !node_rank(x))
         return 0;
     while (!s->row && piece >= LEAST_PIECE && (row->value % piece || columns->value % piece))

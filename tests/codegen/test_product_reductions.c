@@ -96,9 +96,9 @@ static void groups(void **state)
         check_groups(&split[i]);
 }
 
-static void run_all(const char *kind, uint32_t schedule)
+static void run_all(const char *kind, uint32_t schedule, const char *arch)
 {
-    RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .kind = kind, .schedule = schedule};
+    RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .kind = kind, .schedule = schedule, .arch = arch};
     int failed = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         failed += !run_graph(cases[i].text, &o, 77 + i);
@@ -113,9 +113,10 @@ static void f32_products(void **state)
         assert_true(run_graph(split[i].text, &o, 5 + i));
 }
 
-static void behind_the_library(void **s) { (void)s; run_all("library", 0); }
-static void in_the_epilogue(void **s) { (void)s; run_all("gemm", 0); }
-static void other_schedules(void **s) { (void)s; run_all("gemm", 5); }
+static void behind_the_library(void **s) { (void)s; run_all("library", 0, NULL); }
+static void in_the_epilogue(void **s) { (void)s; run_all("gemm", 0, NULL); }
+static void without_wgmma(void **s) { (void)s; run_all("gemm", 0, "sm_80"); }
+static void other_schedules(void **s) { (void)s; run_all("gemm", 5, NULL); }
 
 int main(void)
 {
@@ -124,7 +125,9 @@ int main(void)
         printf("SKIP: %s\n", why);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules),
-                                       cmocka_unit_test(behind_the_library), cmocka_unit_test(f32_products)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules), cmocka_unit_test(without_wgmma),
+        cmocka_unit_test(behind_the_library), cmocka_unit_test(f32_products),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
