@@ -37,7 +37,7 @@ bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const ui
         if (b > 0 && stats_random(random) % 10 != 0)
             continue;
         for (uint32_t i = 0; i < n; i++)
-            if (which[i] != 0 && !items[which[i]].outcome)
+            if (!items[which[i]].outcome)
                 m->check(s, which[i]);
     }
     return true;
@@ -59,12 +59,12 @@ static double slack_of(NumClass c, double approx)
     return 0;
 }
 
-static double magnitude(const Tensor *t, int64_t from, int64_t n)
+static double magnitude(DType t, const char *row, int64_t n)
 {
     double most = 0;
-    uint32_t size = dtype_bytes(t->dtype);
-    for (int64_t i = from; i < from + n; i++) {
-        double v = fabs(dtype_load(t->dtype, (const char *)t->data + i * size));
+    uint32_t size = dtype_bytes(t);
+    for (int64_t i = 0; i < n; i++) {
+        double v = fabs(dtype_load(t, row + i * size));
         if (isfinite(v) && v > most)
             most = v;
     }
@@ -77,23 +77,22 @@ static bool element_near(DType t, double got, double want, double slack)
         return isnan(got) && isnan(want);
     if (isinf(got) || isinf(want))
         return got == want;
-    return fabs(got - want) <= 2 * dtype_ulp(t, fmax(fabs(got), fabs(want))) + slack;
+    double off = fabs(got - want);
+    return off <= slack || off <= 2 * dtype_ulp(t, fmax(fabs(got), fabs(want))) + slack;
 }
 
-static bool row_near(const Tensor *got, const Tensor *want, int64_t row, int64_t columns, double scale,
-                     double units, Arena *a, const char **why)
+/* Rows at p and q; `row` is its number. */
+static bool row_near(DType t, const char *p, const char *q, int64_t row, int64_t columns, double scale, double units, Arena *a,
+                     const char **why)
 {
-    uint32_t size = dtype_bytes(got->dtype);
-    int64_t from = row * columns;
-    const char *p = (const char *)got->data + from * size, *q = (const char *)want->data + from * size;
+    uint32_t size = dtype_bytes(t);
 
     if (!memcmp(p, q, (size_t)columns * size))
         return true;
-    double slack = units * fmax(scale, magnitude(want, from, columns));
+    double slack = units * fmax(scale, magnitude(t, q, columns));
     for (int64_t i = 0; i < columns; i++, p += size, q += size) {
-        double x = dtype_load(got->dtype, p), y = dtype_load(got->dtype, q);
-        bool near = dtype_is_float(got->dtype) ? element_near(got->dtype, x, y, slack)
-                                               : !memcmp(p, q, size);
+        double x = dtype_load(t, p), y = dtype_load(t, q);
+        bool near = dtype_is_float(t) ? element_near(t, x, y, slack) : !memcmp(p, q, size);
         if (near)
             continue;
         *why = arena_printf(a, "element %lld of row %lld is %.9g instead of %.9g", (long long)i,
@@ -103,17 +102,17 @@ static bool row_near(const Tensor *got, const Tensor *want, int64_t row, int64_t
     return true;
 }
 
-/* Short rows say little of the scale of sums: for those it is the tensor's typical magnitude, from a few thousand elements. */
-static double typical(const Tensor *t, int64_t columns)
+/* Short rows say little of the scale of sums: for those it is the typical magnitude of all, from a few thousand elements. */
+static double typical(DType t, const char *data, int64_t n, int64_t columns)
 {
-    int64_t n = tensor_count(t), step = n / 4096 + 1;
-    uint32_t size = dtype_bytes(t->dtype);
+    int64_t step = n / 4096 + 1;
+    uint32_t size = dtype_bytes(t);
     double sum = 0, count = 0;
 
     if (columns >= 32)
         return 0;
     for (int64_t i = 0; i < n; i += step) {
-        double v = dtype_load(t->dtype, (const char *)t->data + i * size);
+        double v = dtype_load(t, data + i * size);
         if (isfinite(v)) {
             sum += v * v;
             count++;
@@ -142,18 +141,36 @@ RowRun *measure_draw(const Tensor *t, int64_t max_elements, uint64_t *random, Ar
     return runs.data;
 }
 
-bool measure_rows_near(const Tensor *got, const Tensor *want, const RowRun *runs, uint32_t n, NumClass c, double approx, Arena *a,
-                       const char **why)
+int64_t measure_drawn(const RowRun *runs, uint32_t n)
 {
-    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1;
-    double units = dtype_is_float(want->dtype) ? slack_of(c, approx) : 0;
-    double scale = dtype_is_float(want->dtype) ? typical(want, columns) : 0;
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < n; i++)
+        rows += runs[i].n;
+    return rows;
+}
+
+bool measure_rows_near(DType t, int64_t columns, const void *got, const void *want, const RowRun *runs, uint32_t n, NumClass c, double approx,
+                       Arena *a, const char **why)
+{
+    const char *p = got, *q = want;
+    size_t bytes = (size_t)columns * dtype_bytes(t);
+    double units = dtype_is_float(t) ? slack_of(c, approx) : 0;
+    double scale = dtype_is_float(t) ? typical(t, q, measure_drawn(runs, n) * columns, columns) : 0;
 
     for (uint32_t i = 0; i < n; i++)
-        for (int64_t row = runs[i].first; row < runs[i].first + runs[i].n; row++)
-            if (!row_near(got, want, row, columns, scale, units, a, why))
+        for (int64_t row = runs[i].first; row < runs[i].first + runs[i].n; row++, p += bytes, q += bytes)
+            if (!row_near(t, p, q, row, columns, scale, units, a, why))
                 return false;
     return true;
+}
+
+static void *gather(const Tensor *t, int64_t columns, const RowRun *runs, uint32_t n, Arena *a)
+{
+    size_t bytes = (size_t)columns * dtype_bytes(t->dtype), at = 0;
+    char *rows = arena_alloc(a, (size_t)measure_drawn(runs, n) * bytes);
+    for (uint32_t i = 0; i < n; at += (size_t)runs[i++].n * bytes)
+        memcpy(rows + at, (const char *)t->data + (size_t)runs[i].first * bytes, (size_t)runs[i].n * bytes);
+    return rows;
 }
 
 bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
@@ -163,5 +180,7 @@ bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double appr
     if (tensor_count(want) == 0 || !memcmp(got->data, want->data, tensor_bytes(want)))
         return true;
     RowRun *runs = measure_draw(want, max_elements, random, a, &n);
-    return measure_rows_near(got, want, runs, n, c, approx, a, why);
+    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1;
+    return measure_rows_near(want->dtype, columns, gather(got, columns, runs, n, a), gather(want, columns, runs, n, a), runs, n, c, approx, a,
+                             why);
 }

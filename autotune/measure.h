@@ -33,13 +33,15 @@ typedef struct MeasureSession MeasureSession;
 typedef struct Measurer Measurer;
 struct Measurer {
     const char *name;
+    struct { double open, check; uint32_t checks; } spent;      /* seconds, since it was made: filling and warming up; comparing */
     /* Loads the plans, fills inputs, warms up, sizes batches. Items that fail get an outcome. NULL: the incumbent itself or the device
      * fails; diagnosed in items[0].cx. */
     MeasureSession *(*open)(Measurer *m, MeasureItem *items, uint32_t n, const MeasureOptions *o);
     /* Times items in the given order: seconds[e] of one call of item order[e] (mean over its batch). An item that fails gets its
      * outcome and NaN. False: the device is gone; diagnosed in items[0].cx. */
     bool (*run)(MeasureSession *s, const uint32_t *order, uint32_t n, double *seconds);
-    /* Runs item and incumbent on the same inputs and compares all outputs; false: the item has its outcome. */
+    /* Runs item and another one that is trusted (the library's where one is among them, else the incumbent) on the same inputs and compares
+     * their outputs; false: the item has its outcome. */
     bool (*check)(MeasureSession *s, uint32_t item);
     void (*close)(MeasureSession *s);
     void (*free)(Measurer *m);
@@ -62,9 +64,10 @@ bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const ui
  * one; the first and the last row are always among them. Ascending; in `a`. */
 typedef struct { int64_t first, n; } RowRun;
 RowRun *measure_draw(const Tensor *t, int64_t max_elements, uint64_t *random, Arena *a, uint32_t *n);
-/* measure_near of these rows alone. */
-bool measure_rows_near(const Tensor *got, const Tensor *want, const RowRun *runs, uint32_t n, NumClass c, double approx, Arena *a,
-                       const char **why);
+int64_t measure_drawn(const RowRun *runs, uint32_t n);             /* rows */
+/* measure_near of such rows, which lie one after the other in `got` and `want`. */
+bool measure_rows_near(DType t, int64_t columns, const void *got, const void *want, const RowRun *runs, uint32_t n, NumClass c, double approx,
+                       Arena *a, const char **why);
 /* Are two results of one computation near enough? Row by row (last dim): 2 units in the last place of the output, or some of the
  * class's units times the row's magnitude (gross errors are found here; the gate judges finely). Integers must be equal. Where they
  * are not bitwise equal, about `max_elements` elements in randomly drawn rows, the first and the last among them, are compared

@@ -264,7 +264,10 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
         return true;
     }
 
+    double compiled = t->clock() - start;
     start = t->clock();
+    double open = t->measurer->spent.open, check = t->measurer->spent.check;
+    uint32_t checks = t->measurer->spent.checks;
     Arena *a = arena_new();
     SearchResult result = {0};
     p->tried = p->rejected = 0;
@@ -281,6 +284,10 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
     if (decided)
         remember(t, p);
     t->report->seconds_measure += t->clock() - start;
+    if (t->o->log)
+        fprintf(t->o->log, "tune %s %s %016llx: compiled in %.3f s, measured in %.3f s, of which %.3f to begin and %.3f for %u comparisons\n",
+                t->task, p->workload ? p->workload : "generic", (unsigned long long)p->key, compiled, t->clock() - start,
+                t->measurer->spent.open - open, t->measurer->spent.check - check, t->measurer->spent.checks - checks);
     source->release(source->arg, p);
     arena_free(a);
     return !device_failed;

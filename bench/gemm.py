@@ -129,6 +129,7 @@ def fp32_row(bench, s, dims, some):
     row["kernels"] = {x.name: bench.kernels(x) for x in sides}
     row["ratio"] = {x.name: ratio_interval(sides[0].samples, x.samples) for x in sides[1:]}
     row["tune_s"] = {k: c.tune_s for k, c in some.items()}
+    row["tune_steps"] = {k: c.steps for k, c in some.items()}
     main = "packed" if "packed" in some else "inputs"
     row["gemm_us"] = sum(us for n, us in row["kernels"][main].items() if n.startswith("gemm_")) or None
     row["flops"] = flops
@@ -269,6 +270,7 @@ def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
         row["kernels"] = {s.name: bench.kernels(s) for s in sides}
     row["ratio"] = {s.name: ratio_interval(s.samples, sides[1].samples) for s in sides if s.name != "gemm"}
     row["tune_s"] = {w: c.tune_s for w, c in ways.items()}
+    row["tune_steps"] = {w: c.steps for w, c in ways.items()}
     row["tuned"] = {w: [(r["schedule"], r["us"], r["tried"]) for r in c.tuned] for w, c in ways.items()}
     row["flops"] = flops = 2.0 * dims["M"] * dims["N"] * dims["K"]
     wrong = any(not row["error"][w] <= 1.5 * row["error"]["torch"] + 1e-3 for w in ways)
@@ -319,8 +321,8 @@ def tuning(bench, maker):
             bench.keep("tuning", name=name, us=us, tune_s=[c.tune_s for c in three], schedules=[[r["schedule"] for r in c.tuned] for c in three])
             print(f"{name}: {', '.join(f'{u:.1f}' for u in us)} us, {apart * 100:.1f} % apart")
             for c in three:
-                print(f"  tuned in {c.tune_s} s (compiling, measuring {getattr(c, 'tune_parts', '-')}): "
-                      f"{'; '.join(str(r['schedule']) + ' (' + str(r['tried']) + ' tried)' for r in c.tuned)}", flush=True)
+                print(f"  tuned in {c.tune_s} s: {'; '.join(str(r['schedule']) + ' (' + str(r['tried']) + ' tried)' for r in c.tuned)}")
+            print("".join(f"    {step}\n" for step in three[0].steps), end="", flush=True)
         except Exception as e:
             bench.failed(name, e)
         for c in three:

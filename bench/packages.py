@@ -38,6 +38,7 @@ class Compiled:
         self.name, self.text, self.options = name, text, tuple(options)
         self.key = re.sub(r"\W+", "_", f"{name}_{'_'.join(options)}")
         self.tuned, self.tune_s, self.failed, self.package = [], None, None, None
+        self.steps = []                                         # of the tuner's log: how long each problem took, and on what
 
     def open(self, device):
         self.package = capi.Package(self.path)
@@ -64,7 +65,7 @@ class Compiled:
             self.package = None
 
 
-SAID = re.compile(r"(\S+) on .*: (\d+) tuned, (\d+) known, (\d+) left; ([\d.]+) s, of which compiling ([\d.]+), measuring ([\d.]+)")
+SAID = re.compile(r"(\S+) on .*: (\d+) tuned, (\d+) known, (\d+) left; ([\d.]+) s")
 
 
 class Maker:
@@ -88,13 +89,18 @@ class Maker:
     def tune(self, some, db):
         words = self.common(some[0], db) + list(some[0].options[some[0].options.index("--candidates"):]
                                                 if "--candidates" in some[0].options else ())
-        done = self.pawl("tune", *[c.task for c in some], *words, "--budget", str(self.options.budget), "--format=json")
+        log = os.path.join(self.folder, "tune.log")
+        done = self.pawl("tune", *[c.task for c in some], *words, "--budget", str(self.options.budget), "--format=json", "--log", log)
         if done.returncode:
             say(f"pawl tune: exit {done.returncode}\n{done.stderr.strip()[-1500:]}")
         by_name = {f"bench/{c.name}": c for c in some}
         for m in SAID.finditer(done.stderr):
             if m[1] in by_name:
-                by_name[m[1]].tune_s, by_name[m[1]].tune_parts = float(m[5]), (float(m[6]), float(m[7]))
+                by_name[m[1]].tune_s = float(m[5])
+        for line in open(log, encoding="utf-8") if os.path.exists(log) else []:
+            words = line.split(" ", 4)
+            if words[1] in by_name and "compiled in" in line:
+                by_name[words[1]].steps.append(words[3] + " " + words[4].strip())
         for row in json.loads(done.stdout) if done.stdout.strip() else []:
             if row["task"] in by_name:
                 by_name[row["task"]].tuned.append(row)

@@ -73,7 +73,7 @@ static void close_session(MeasureSession *s) { (void)s; }
 Fake *fake_new(Arena *a, uint64_t seed)
 {
     Fake *f = arena_new_of(a, Fake);
-    f->measurer = (Measurer){"fake", open_session, run, check, close_session, NULL, f};
+    f->measurer = (Measurer){.name = "fake", .open = open_session, .run = run, .check = check, .close = close_session, .arg = f};
     f->random = seed;
     return f;
 }

@@ -163,6 +163,24 @@ static void interruption_keeps_what_is_done(void **state)
     assert_int_equal(hits, done);
 }
 
+/* The default itself may be what is wrong: the next one stands in for it. */
+static void wrong_default_is_dethroned(void **state)
+{
+    Tune *u = *state;
+    for (uint32_t i = 0; i < N; i++)
+        u->fake->wrong[i * CANDIDATES] = true;
+    assert_true(tune(u, 10));
+    assert_int_equal(u->report.wrong, N);
+    for (uint32_t i = 0; i < N; i++) {
+        assert_int_equal(u->problems[i].state, PROBLEM_TUNED);
+        assert_string_equal(u->problems[i].incumbent, "pointwise vec=1");
+        assert_string_equal(u->problems[i].winner, "pointwise vec=3");
+        assert_int_equal(u->problems[i].rejected, 1);
+    }
+    for (uint32_t i = 0; i < u->report.rejected.n; i++)
+        assert_string_equal(u->report.rejected.data[i].schedule, "pointwise vec=0");
+}
+
 static void wrong_and_illegal_are_reported(void **state)
 {
     Tune *u = *state;
@@ -248,7 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(all_then_none), TEST(budget_then_resume), TEST(interruption_keeps_what_is_done),
-        TEST(wrong_and_illegal_are_reported), TEST(nobody_runs), TEST(device_goes_away),
+        TEST(wrong_default_is_dethroned), TEST(wrong_and_illegal_are_reported), TEST(nobody_runs), TEST(device_goes_away),
         TEST(killer_is_left_out_next_time), TEST(choices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,7 @@ static void oracle_close(MeasureSession *s) { (void)s; }
 
 static Oracle oracle(void)
 {
-    return (Oracle){.m = {"oracle", oracle_open, oracle_run, oracle_check, oracle_close, NULL, NULL}};
+    return (Oracle){.m = {.name = "oracle", .open = oracle_open, .run = oracle_run, .check = oracle_check, .close = oracle_close}};
 }
 
 static void twice_with_a_fake(void **state)
