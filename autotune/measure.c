@@ -149,8 +149,8 @@ int64_t measure_drawn(const RowRun *runs, uint32_t n)
     return rows;
 }
 
-bool measure_rows_near(DType t, int64_t columns, const void *got, const void *want, const RowRun *runs, uint32_t n, NumClass c, double approx,
-                       Arena *a, const char **why)
+bool measure_near(DType t, int64_t columns, const void *got, const void *want, const RowRun *runs, uint32_t n, NumClass c, double approx,
+                  Arena *a, const char **why)
 {
     const char *p = got, *q = want;
     size_t bytes = (size_t)columns * dtype_bytes(t);
@@ -162,25 +162,4 @@ bool measure_rows_near(DType t, int64_t columns, const void *got, const void *wa
             if (!row_near(t, p, q, row, columns, scale, units, a, why))
                 return false;
     return true;
-}
-
-static void *gather(const Tensor *t, int64_t columns, const RowRun *runs, uint32_t n, Arena *a)
-{
-    size_t bytes = (size_t)columns * dtype_bytes(t->dtype), at = 0;
-    char *rows = arena_alloc(a, (size_t)measure_drawn(runs, n) * bytes);
-    for (uint32_t i = 0; i < n; at += (size_t)runs[i++].n * bytes)
-        memcpy(rows + at, (const char *)t->data + (size_t)runs[i].first * bytes, (size_t)runs[i].n * bytes);
-    return rows;
-}
-
-bool measure_near(const Tensor *got, const Tensor *want, NumClass c, double approx, int64_t max_elements,
-                  uint64_t *random, Arena *a, const char **why)
-{
-    uint32_t n;
-    if (tensor_count(want) == 0 || !memcmp(got->data, want->data, tensor_bytes(want)))
-        return true;
-    RowRun *runs = measure_draw(want, max_elements, random, a, &n);
-    int64_t columns = want->rank ? want->dims[want->rank - 1] : 1;
-    return measure_rows_near(want->dtype, columns, gather(got, columns, runs, n, a), gather(want, columns, runs, n, a), runs, n, c, approx, a,
-                             why);
 }

@@ -494,8 +494,8 @@ static bool near_wanted(MeasureSession *s, uint32_t item, Arena *a)
         void *got = fetch(s, i, want, a, it->cx->diags);
         if (!got)
             it->outcome = outcome_from(s, it->cx, "launch failed");
-        else if (!measure_rows_near(want->dtype, want->columns, got, want->rows, want->runs, want->n, loosest(&s->o.numerics),
-                                    s->o.numerics.approx, a, &why))
+        else if (!measure_near(want->dtype, want->columns, got, want->rows, want->runs, want->n, loosest(&s->o.numerics),
+                               s->o.numerics.approx, a, &why))
             it->outcome = arena_printf(it->cx->arena, "wrong result: output %u: %s", i, why);
         if (it->outcome)
             return false;
