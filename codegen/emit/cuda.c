@@ -263,7 +263,7 @@ static void print_signature(Cuda *c)
     for (uint32_t i = 0; i < k->scalars.n; i++)
         cu_name_dim(c, k->scalars.data[i], cu_unique(c, k->scalars.data[i]->name));
     strbuf_printf(&b, "extern \"C\" __global__ void __launch_bounds__(%u%s) %s(", k->threads,
-                  k->min_blocks > 0 || k->gemm ? arena_printf(c->arena, ", %d", k->gemm ? 1 : k->min_blocks) : "", k->name);
+                  k->min_blocks > 0 || k->gemm ? arena_printf(c->arena, ", %u", k->gemm ? gemm_resident(k->gemm) : (uint32_t)k->min_blocks) : "", k->name);
     for (uint32_t i = 0; i < k->buffers.n; i++) {
         const KBuffer *x = &k->buffers.data[i];
         c->buffers[i] = cu_unique(c, x->name);

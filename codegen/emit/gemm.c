@@ -1,7 +1,7 @@
 /* codegen/emit/gemm.c — sizes of the tensor-core templates: gemm.h. The templates compute the same ones: gemm_sm90.cuh, gemm_sm80.cuh. */
 #include "codegen/emit/gemm.h"
 
-enum { PRODUCER_THREADS = 128, SHARED_LIMIT = 227 * 1024, MAX_STAGES = 16, SPAN = 64 /* elements of an MN-major box */ };
+enum { PRODUCER_THREADS = 128, UNIT_REGISTERS = 65536, SHARED_LIMIT = 227 * 1024, MAX_STAGES = 16, SPAN = 64 /* elements of an MN-major box */ };
 
 static const struct { const char *name; DType piece; uint32_t terms; bool scaled; } formats[] = {
     [GEMM_BF16] = {"bf16", DT_BF16, 1, false},        [GEMM_F16] = {"f16", DT_F16, 1, false},
@@ -17,7 +17,7 @@ const char *gemm_format_name(GemmFormat f) { return formats[f].name; }
 /* Of the ways to cut a tile into warps the one that reads the fewest rows and columns a product; among those the widest. */
 void gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across)
 {
-    uint32_t warps = g->bm * g->bn <= 64 * 64 ? 4 : 8, best = UINT32_MAX, least = g->parts * g->width;
+    uint32_t warps = g->warps ? g->warps : g->bm * g->bn <= 64 * 64 ? 4 : 8, best = UINT32_MAX, least = g->parts * g->width;
     *down = *across = 0;
     for (uint32_t n = 1; n <= warps && least && g->bn % (n * least) == 0; n *= 2) {
         uint32_t m = warps / n < g->bm / 16 ? warps / n : g->bm / 16, around = m ? g->bm / m + g->bn / n : UINT32_MAX;
@@ -25,6 +25,8 @@ void gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across)
             best = around, *down = m, *across = n;
     }
 }
+
+uint32_t gemm_resident(const KGemm *g) { return g->resident && !g->wgmma ? g->resident : 1; }
 
 uint32_t gemm_consumer_warps(const KGemm *g)
 {
@@ -70,16 +72,27 @@ static bool registers_suffice(const KGemm *g)
 
 static bool power_of_two(uint32_t x, uint32_t from, uint32_t to) { return x >= from && x <= to && !(x & (x - 1)); }
 
-/* mma.sync: a thread holds 32nds of its warp's share of the tile, with three terms those of the corrections, too. */
+/* mma.sync: a thread holds 32nds of its warp's share of the tile, with three terms those of the corrections, too, and beside that
+ * fragments and addresses. */
+static bool sm80_registers_suffice(const KGemm *g)
+{
+    uint32_t down, across;
+    gemm_warps(g, &down, &across);
+    uint32_t sums = g->bm * g->bn / (32 * down * across) * (gemm_terms(g->format) == 3 ? 2 : 1);
+    uint32_t each = UNIT_REGISTERS / (32 * down * across * gemm_resident(g));
+    return sums + 90 <= (each < 255 ? each : 255);
+}
+
 static bool sm80_legal(const KGemm *g, uint32_t other, const char **why)
 {
-    uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format)), down, across;
+    uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format));
     if (!power_of_two(g->bm, 64, 128) || !power_of_two(g->bn, 64, 256))
         return refuse(why, "bm is 64 or 128, bn 64, 128 or 256");
     if ((g->parts != 1 && g->parts != 2) || !power_of_two(g->width, 32, 128) || g->bn % (g->parts * g->width))
         return refuse(why, "pieces of 32, 64 or 128 columns divide bn / parts");
-    gemm_warps(g, &down, &across);
-    if (g->bm / down * (g->bn / across) > (gemm_terms(g->format) == 3 ? 2048 : 4096))
+    if ((g->warps && g->warps != 4 && g->warps != 8) || g->resident > 4)
+        return refuse(why, "4 or 8 warps, up to 4 blocks a unit");
+    if (!sm80_registers_suffice(g))
         return refuse(why, "the tile takes more registers than there are");
     if ((g->a_mn || g->b_mn) && bytes != 2)
         return refuse(why, "operands contiguous along M or N need 2-byte elements");
@@ -89,8 +102,8 @@ static bool sm80_legal(const KGemm *g, uint32_t other, const char **why)
         return refuse(why, "2 to 16 stages");
     if (g->cluster != 1 || !g->raster)
         return refuse(why, "no clusters without wgmma");
-    if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)
-        return refuse(why, "more shared memory than a block can have");
+    if (gemm_resident(g) * (gemm_pipeline_bytes(g) + other + 1024) > SHARED_LIMIT + 1024)
+        return refuse(why, "more shared memory than a unit has");
     return true;
 }
 

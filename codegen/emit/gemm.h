@@ -7,7 +7,7 @@
  *   cluster      gemm->cluster
  *   shared       the array gemm->stage, f32[gemm_staging_count]; more arrays if the body wants them, each warp its own part
  *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
- *   grid         (min(gemm_tiles * cluster, units / cluster * cluster), 1, 1): blocks take tiles in turn
+ *   grid         (min(gemm_tiles * cluster, units * gemm_resident / cluster * cluster), 1, 1): blocks take tiles in turn
  *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane
  * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
 #pragma once
@@ -19,6 +19,7 @@ DType    gemm_piece_dtype(GemmFormat f);            /* of the pieces in memory: 
 const char *gemm_format_name(GemmFormat f);         /* "bf16", "f16", "tf32", "f16-scaled", "3xf16", "3xtf32" */
 
 void     gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across);      /* of mma.sync: how a tile is cut into warps; 0, 0: cannot be */
+uint32_t gemm_resident(const KGemm *g);             /* blocks that a unit runs at once */
 uint32_t gemm_consumer_warps(const KGemm *g);       /* those that multiply: slots of the staging array */
 uint32_t gemm_threads(const KGemm *g);
 uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
@@ -28,9 +29,10 @@ uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stag
 /* Is there such a template? `other` bytes of shared memory for kernel->shared (of 227 KB; boards may have less). False: *why says in a
  * few words what is against it.
  * Of mma.sync:
- *   bm  64, 128     bn  64, 128, 256 (3 terms: up to 64 x 256 or 128 x 128; parts * width columns belong to one warp)
+ *   bm  64, 128     bn  64, 128, 256; parts * width columns belong to one warp
  *   bk  bk * element bytes is 64 or 128     a_mn, b_mn  2-byte formats only     stages  2 … 16     cluster  1
  *   parts  1, 2      width  32, 64, 128, divides bn / parts
+ *   warps  4, 8 (0: 8, of 64 x 64 4)     resident  1 … 4: their registers, and their shared memory in that of a unit, suffice for all
  * Of wgmma:
  *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
  *   pingpong  bm 64 or 128, bm * bn <= 128 * 192; with 3 terms bm 64, bn <= 128

@@ -9,8 +9,8 @@
  * pass that split them.
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
- * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; mma=1: mma.sync where there is wgmma
- * (for comparison: never proposed). */
+ * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn. Of mma.sync:
+ * warps (that share a tile), resident (blocks that a unit runs at once); mma=1: where there is wgmma (for comparison: never proposed). */
 #include "codegen/kinds/gemm_model.h"
 #include "codegen/kinds/product.h"
 
@@ -91,36 +91,8 @@ static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
         .pingpong = schedule_get(s, "pingpong", 0) != 0,
+        .warps = (uint32_t)schedule_get(s, "warps", 0), .resident = (uint32_t)schedule_get(s, "resident", 0),
     };
-}
-
-/* How near mma.sync comes to its rate: fewer operands a product from larger warps' shares, fewer barriers with more k a stage. */
-static double mma_share(const KGemm *g, const Problem *x)
-{
-    uint32_t down, across;
-    gemm_warps(g, &down, &across);
-    double around = down ? (double)g->bm / down + (double)g->bn / across : 256;
-    return 0.95 / (1 + around / (g->bm * g->bn / (double)(down * across)) * (x->products == 3 ? 1.5 : 3)) *
-           (g->stages < 3 ? 0.9 : 1) * (g->bk * x->size < 128 ? 0.97 : 1);
-}
-
-static double ceil_div(double a, double b) { return (double)(int64_t)((a + b - 1) / b); }
-
-/* With mma.sync: whole tiles are computed, a wave of them at a time; each begins with an empty pipeline and ends with an epilogue. Small
- * tiles read each operand more often: the caches then set the pace. */
-static double mma_seconds(const KindProblem *p, const Problem *x, const KGemm *g, const GemmSize *size)
-{
-    static const double fill = 1.2e-6, drain = 0.5e-6, unit_bytes = 42e9;    /* the last: from the L2 cache to a unit, a second */
-    double columns = g->bn / x->parts, units = (double)p->m->units;
-    double tiles = ceil_div(size->m, g->bm) * ceil_div(size->n, columns) * size->batch;
-    double waves = ceil_div(tiles, units), busy = tiles < units ? tiles : units;
-    double work = 2.0 * g->bm * g->bn * (size->k + g->bk / 2) * x->products;
-    double arithmetic = work * units / (x->rate * p->m->mma_rate * mma_share(g, x));         /* of a tile, all units busy */
-    double pieces = x->products == 3 ? 2 : 1;
-    double cached = (g->bm + g->bn) * size->k * x->size * pieces * busy / (unit_bytes * p->m->units);
-    double tile = (arithmetic > cached ? arithmetic : cached) + drain + (double)(g->bm * g->bn) * 4 / 60e9;
-    double memory = size->bytes / p->m->copy_bandwidth, seconds = waves * tile + fill;
-    return (seconds > memory ? seconds : memory) + p->m->launch_seconds;
 }
 
 static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
@@ -129,7 +101,7 @@ static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
     GemmSize size = {.m = (double)dim_typical(x->m), .n = (double)dim_typical(x->n), .k = (double)dim_typical(x->k),
                      .batch = (double)dim_typical(x->batch), .aligned = x->aligned,
                      .bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)};
-    return g.wgmma ? gemm_wgmma_seconds(&g, &size, p->m) : mma_seconds(p, x, &g, &size);
+    return g.wgmma ? gemm_wgmma_seconds(&g, &size, p->m) : gemm_mma_seconds(&g, &size, p->m);
 }
 
 static double cost(const KindProblem *p, const Schedule *s)
@@ -137,6 +109,12 @@ static double cost(const KindProblem *p, const Schedule *s)
     Problem x;
     describe(p, &x);
     return predict(p, &x, s);
+}
+
+static bool fits(const Machine *m, const KGemm *g, const char **why)
+{
+    *why = "more shared memory than a unit of this board has";
+    return gemm_resident(g) * (gemm_pipeline_bytes(g) + 4 * gemm_staging_count(g) + 1024) <= m->shared_block + 1024;
 }
 
 typedef struct { Schedule s; double seconds; } Tried;
@@ -147,7 +125,7 @@ static int by_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-typedef struct { uint32_t bm, bn, bk, cluster, width, stages; bool pingpong; } Tile;        /* stages: at most */
+typedef struct { uint32_t bm, bn, bk, cluster, width, stages, warps, resident; bool pingpong; } Tile;        /* stages: at most */
 
 static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, const Tile *tile)
 {
@@ -161,15 +139,19 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     schedule_set(&s, "width", tile->width);
     if (tile->pingpong)
         schedule_set(&s, "pingpong", 1);
+    if (tile->warps) {
+        schedule_set(&s, "warps", tile->warps);
+        schedule_set(&s, "resident", tile->resident);
+    }
     KGemm g = shape_of(p, x, &s);
     g.stages = 2;
     const char *why;
-    uint32_t beside = gemm_staging_count(&g) * 4 + 1024;
-    if (!gemm_legal(&g, 0, &why) || beside > p->m->shared_block || (x->reads.row && tile->width % x->reads.row))
+    uint32_t beside = gemm_staging_count(&g) * 4 + 1024, whole = (p->m->shared_block + 1024) / gemm_resident(&g);
+    if (!gemm_legal(&g, 0, &why) || beside > whole || (x->reads.row && tile->width % x->reads.row))
         return;
-    uint32_t room = (p->m->shared_block - beside) / gemm_stage_bytes(&g);
+    uint32_t room = (whole - beside) / gemm_stage_bytes(&g);
     g.stages = room < tile->stages ? room : tile->stages;
-    if (g.stages < 2 || !gemm_legal(&g, 0, &why))
+    if (g.stages < 2 || !gemm_legal(&g, 4 * gemm_staging_count(&g), &why) || !fits(p->m, &g, &why))
         return;
     schedule_set(&s, "stages", g.stages);
     t[*n].s = s;
@@ -189,6 +171,17 @@ static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t
             }
 }
 
+/* With mma.sync: blocks of eight warps, or of four, of which a unit runs several, that one multiplies while another waits or stores. */
+static void try_mma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, Tile tile)
+{
+    static const struct { uint8_t warps, resident; } blocks[] = {{8, 1}, {4, 2}, {4, 3}};
+    for (uint32_t i = 0; i < 2 * sizeof blocks / sizeof *blocks; i++) {
+        tile.bk = (i % 2 ? 64 : 128) / x->size, tile.stages = i % 2 ? 6 : 4;
+        tile.warps = blocks[i / 2].warps, tile.resident = blocks[i / 2].resident;
+        try(p, x, t, n, &tile);
+    }
+}
+
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
     static const uint16_t columns[] = {256, 192, 128, 64};
@@ -202,10 +195,8 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
                          .width = x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32};
             if (p->m->wgmma)
                 try_wgmma(p, &x, t, &n, tile);
-            for (uint32_t half = 0; half < 2 && !p->m->wgmma; half++) {
-                tile.bk = (half ? 64 : 128) / x.size, tile.stages = half ? 8 : 4;
-                try(p, &x, t, &n, &tile);
-            }
+            else if (bm <= 128)
+                try_mma(p, &x, t, &n, tile);
         }
     qsort(t, n, sizeof *t, by_seconds);
     n = n < max ? n : max;
@@ -221,7 +212,8 @@ static Dim grid(const KindProblem *p, const Schedule *s)
     describe(p, &x);
     KGemm g = shape_of(p, &x, s);
     g.m = x.m, g.n = x.n, g.batch = x.batch;
-    return dim_mul_const(d, dim_min(d, gemm_tiles(d, &g), dim_const(d, p->m->units / (int)g.cluster)), g.cluster);
+    int64_t clusters = p->m->units * (int64_t)gemm_resident(&g) / g.cluster;
+    return dim_mul_const(d, dim_min(d, gemm_tiles(d, &g), dim_const(d, clusters)), g.cluster);
 }
 
 static uint32_t threads(const KindProblem *p, const Schedule *s)
@@ -487,12 +479,6 @@ static void epilogue(KindBuild *b, const KGemm *g, const Problem *x)
     }
     for (uint32_t i = 0; i < passes; i++)
         finish(&e, &s[i]);
-}
-
-static bool fits(const Machine *m, const KGemm *g, const char **why)
-{
-    *why = "more shared memory than a block of this board can have";
-    return gemm_pipeline_bytes(g) + 4 * gemm_staging_count(g) <= m->shared_block;
 }
 
 static bool build(KindBuild *b)

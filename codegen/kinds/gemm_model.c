@@ -1,4 +1,4 @@
-/* codegen/kinds/gemm_model.c — predicted time of a product with wgmma: whole tiles are computed, a wave of them at a time, each as fast as
+/* codegen/kinds/gemm_model.c — predicted time of a product on the tensor cores: whole tiles are computed, a wave of them at a time, each as fast as
  * the tensor cores or the L2 cache let it, and each with an epilogue that nothing hides, unless warpgroups take tiles in turn.
  *
  * The constants are fitted to times of an H200 (tests/codegen/test_gemm_model.c has them): large products come out within 12 %, and what
@@ -47,5 +47,35 @@ double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
         all = waves * fmax(product, (product + shared_epilogue_seconds(g)) / 2) + 2 * epilogue;
     double seconds = all + fill + (g->cluster > 1 ? join : 0);
     double memory = x->bytes / (m->copy_bandwidth * (g->bk * size >= 128 ? 0.8 : 0.68));       /* by tiles, not in one stream */
+    return fmax(seconds, memory) + m->launch_seconds;
+}
+
+/* ---- mma.sync ------------------------------------------------------------------------------------------------------------------ */
+
+/* Operations a second of a unit that is busy. Its warps read each operand from shared memory for their share of a tile alone: the larger
+ * the shares, the less. One block alone stands still at its barriers; one of few warps does not fill the pipes. */
+static double unit_rate(const KGemm *g, const Machine *m, uint32_t size, double resident)
+{
+    static const double fragment_bytes = 130e9;
+    uint32_t down, across;
+    gemm_warps(g, &down, &across);
+    bool three = gemm_terms(g->format) == 3;
+    double rows = (double)g->bm / down, columns = (double)g->bn / across, read = (rows + columns) / (rows * columns) * size / 2;
+    double pipes = (size == 2 ? m->flops_bf16 : m->flops_tf32) * m->mma_rate / m->units * (three ? 0.84 : 0.9);
+    double alone = resident >= 2 ? 1 : down * across < 8 ? 0.7 : g->bk * size >= 128 ? 0.95 : 0.8;
+    return fmin(pipes, fragment_bytes * (three ? 1.1 : 1) / read) * alone * (g->stages < 3 ? 0.9 : 1);
+}
+
+double gemm_mma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
+{
+    static const double fill = 2.0e-6;
+    uint32_t size = dtype_bytes(gemm_piece_dtype(g->format)), terms = gemm_terms(g->format), pieces = terms == 3 ? 2 : 1;
+    double tiles = ceil_div(x->m, g->bm) * ceil_div(x->n, g->bn / g->parts) * x->batch;
+    double resident = fmin(gemm_resident(g), ceil_div(tiles, m->units)), waves = ceil_div(tiles, m->units * resident);
+    double work = 2.0 * g->bm * g->bn * (x->k + g->bk / 2) * terms, loaded = (g->bm + g->bn) * x->k * size * pieces;
+    double cache = 59e9 * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.7);                  /* bytes a second, of a unit */
+    double product = fmax(work / unit_rate(g, m, size, resident), loaded / cache);
+    double epilogue = 0.4e-6 + 4.0 * g->bm * g->bn / 70e9;
+    double seconds = waves * resident * (product + epilogue) + fill, memory = x->bytes / (m->copy_bandwidth * 0.8);
     return fmax(seconds, memory) + m->launch_seconds;
 }

@@ -1,4 +1,4 @@
-/* codegen/kinds/gemm_model.h — predicted time of a product with wgmma. */
+/* codegen/kinds/gemm_model.h — predicted time of a product on the tensor cores. */
 #pragma once
 #include "codegen/emit/gemm.h"
 #include "codegen/machine.h"
@@ -11,3 +11,4 @@ typedef struct GemmSize {
 
 /* Seconds, the launch included. Of `g` its format and tile. */
 double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m);
+double gemm_mma_seconds(const KGemm *g, const GemmSize *x, const Machine *m);      /* with mma.sync */

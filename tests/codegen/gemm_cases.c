@@ -169,7 +169,7 @@ static Kernel *build(Context *cx, const GemmCase *c, const Operand *a, const Ope
     static const char *const names[] = {"a", "b", "a_lo", "b_lo", "inv_a", "inv_b", "a_exact", "b_exact", "bias", "out"};
     DimPool *p = cx->dims;
     KGemm *g = arena_new_of(cx->arena, KGemm);
-    *g = (KGemm){.format = c->format, .wgmma = !c->mma, .pingpong = c->pingpong, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster,
+    *g = (KGemm){.format = c->format, .wgmma = !c->mma, .warps = c->warps, .resident = c->resident, .pingpong = c->pingpong, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster,
                  .raster = c->raster, .parts = c->parts, .width = c->width, .a_mn = c->a_mn, .b_mn = c->b_mn,
                  .a_batched = a->batch > 1, .b_batched = b->batch > 1, .map_a = 0, .map_b = 1, .map_a_lo = 2, .map_b_lo = 3,
                  .inv_a = BUF_INV_A, .inv_b = BUF_INV_B};

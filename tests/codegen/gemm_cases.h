@@ -20,6 +20,7 @@ typedef struct {
     bool symbolic, waits;
     bool pingpong;                       /* two warpgroups take tiles in turn */
     bool mma;                            /* mma.sync instead of wgmma */
+    uint32_t warps, resident;            /* of it: as in KGemm */
     const char *arch;                    /* NULL: sm_90a */
     bool conflicts;                      /* fails if threads meet in a bank of shared memory */
 } GemmCase;

@@ -94,6 +94,8 @@ static void test_warps(void **s)
         {"32 x 128", GEMM_BF16, TILE(128, 256, 32, 2, 1, 128), SIZE(131, 260, 40), .body = GEMM_VECTORS, .b_mn = true},
         {"16 x 128, three terms", GEMM_3XF16, TILE(64, 128, 32, 2, 1, 128), SIZE(67, 130, 72)},
         {"32 x 64, three terms", GEMM_3XF16, TILE(128, 128, 32, 2, 1, 32), SIZE(131, 130, 72), .body = GEMM_VECTORS},
+        {"64 x 64 of four", GEMM_BF16, TILE(128, 128, 32, 3, 1, 32), SIZE(131, 260, 72), .warps = 4, .resident = 2, .body = GEMM_VECTORS},
+        {"32 x 64 of four, three terms", GEMM_3XF16, TILE(64, 128, 32, 2, 1, 32), SIZE(131, 130, 72), .warps = 4, .resident = 2},
         {"parts", GEMM_BF16, TILE(64, 64, 32, 2, 2, 32), SIZE(70, 70, 40)},
         {"parts, 64 wide", GEMM_F16, TILE(64, 128, 32, 3, 2, 64), SIZE(70, 131, 40)},
         {"parts along n", GEMM_F16_SCALED, TILE(64, 64, 64, 2, 2, 32), SIZE(70, 40, 40), .b_mn = true},
@@ -149,6 +151,12 @@ static void test_compiles(void **s)
         {"sm_80", GEMM_3XF16, TILE(128, 128, 32, 4, 2, 32), SIZE(4096, 4096, 4096)},
         {"sm_80", GEMM_3XF16, TILE(128, 128, 32, 3, 1, 32), SIZE(4096, 4096, 4096), .a_mn = true, .b_mn = true},
         {"sm_80", GEMM_3XTF32, TILE(128, 128, 32, 2, 1, 32), SIZE(4096, 4096, 4096)},
+        {"sm_80", GEMM_BF16, TILE(128, 128, 64, 3, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 2},
+        {"sm_80", GEMM_BF16, TILE(128, 128, 32, 3, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 2, .b_mn = true},
+        {"sm_80", GEMM_BF16, TILE(64, 128, 32, 3, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 3},
+        {"sm_80", GEMM_BF16, TILE(64, 64, 32, 3, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 4},
+        {"sm_80", GEMM_3XF16, TILE(64, 128, 32, 2, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 2},
+        {"sm_80", GEMM_3XF16, TILE(64, 64, 32, 3, 1, 32), SIZE(4096, 4096, 4096), .warps = 4, .resident = 3},
         {"sm_86", GEMM_BF16, TILE(128, 128, 32, 4, 1, 32), SIZE(4096, 4096, 4096)},
         {"sm_89", GEMM_3XF16, TILE(64, 128, 32, 3, 1, 32), SIZE(4096, 4096, 4096)},
         {"sm_90a", GEMM_BF16, TILE(128, 256, 64, 3, 1, 32), SIZE(4096, 4096, 4096), .waits = true},
@@ -199,6 +207,12 @@ static void test_legal(void **s)
     assert_false(legal(g, "pieces of 32, 64 or 128 columns"));
     g = good, g.format = GEMM_3XF16, g.bn = 256;
     assert_false(legal(g, "more registers"));
+    g = good, g.warps = 4, g.resident = 3;
+    assert_false(legal(g, "more registers"));
+    g = good, g.bm = 64, g.resident = 2, g.stages = 5;
+    assert_false(legal(g, "more shared memory"));
+    g = good, g.warps = 6;
+    assert_false(legal(g, "4 or 8 warps"));
     g = good, g.format = GEMM_TF32, g.bk = 32, g.a_mn = true;
     assert_false(legal(g, "2-byte elements"));
     for (uint32_t bm = 64; bm <= 128; bm *= 2)
