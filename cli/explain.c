@@ -203,6 +203,19 @@ static json_t *floor_json(const Floor *f, const Machine *m)
     return j;
 }
 
+/* What the last `pawl verify` found on this device; NULL: none was. */
+static const char *verified(Job *j, const Compiled *k)
+{
+    uint32_t n;
+    const char *found = NULL;
+    DbMeasurement *log = j->db ? db_list_measurements(j->db, graph_hash(k->graph), &n) : NULL;
+    for (uint32_t i = 0; log && i < n; i++)
+        if (!strcmp(log[i].what, "verify") && !strcmp(log[i].key.device, j->device.name) &&
+            !strcmp(log[i].key.environment, j->device.environment))
+            found = log[i].outcome;
+    return found;
+}
+
 static json_t *explanation(Job *j, const Workload *w, const Compiled *k)
 {
     const Machine *m = &j->options.codegen.machine;
@@ -213,6 +226,7 @@ static json_t *explanation(Job *j, const Workload *w, const Compiled *k)
     json_object_set_new(e, "device", json_text(j->device.name));
     json_object_set_new(e, "arch", json_text(j->device.arch));
     json_object_set_new(e, "floor", floor_json(&f, m));
+    json_object_set_new(e, "verified", json_text(verified(j, k)));
     json_object_set_new(e, "rules", rules_json(j, k));
     json_object_set_new(e, "choices", choices_json(j, k));
     json_object_set_new(e, "groups", groups_json(j, k));
@@ -372,6 +386,8 @@ static void print_text(Cli *c, Arena *a, const json_t *e, bool verbose)
             json_is_true(json_object_get(floor, "measured_ceilings"))
                 ? ""
                 : " (ceilings of the model, not measured)");
+    if (*text(e, "verified"))
+        fprintf(to, "  verified: %s\n", text(e, "verified"));
     print_rules(to, json_object_get(e, "rules"));
     print_choices(to, json_object_get(e, "choices"));
     fputs("\n  groups\n", to);

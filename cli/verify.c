@@ -5,6 +5,7 @@
 #include "cli/table.h"
 #include "ir/eval.h"
 #include <math.h>
+#include <unistd.h>
 
 #define FIELD(f) offsetof(Options, f)
 
@@ -110,6 +111,34 @@ static bool check(Verification *v, const Graph *g, Tensor **in, Tensor **out, Ar
     return true;
 }
 
+/* What was found is kept beside the tunings, for `pawl explain`. Where there is no database, or it cannot be written, nothing is. */
+static void remember(const Verification *v, const Graph *g, const VerifyReport *r)
+{
+    const Job *j = v->j;
+    const char *path = db_default_path(j->cx->arena, j->cli->o.db);
+    if (!j->db || j->cli->o.package || access(path, W_OK) != 0)
+        return;
+    Context *cx = context_new(); /* its failures are not this command's */
+    Db *db = db_open(cx, path, DB_WRITE);
+    double worst = 0, rms = 0;
+    for (uint32_t k = 0; k < r->n; k++) {
+        worst = fmax(worst, r->out[k].worst_ratio);
+        rms = fmax(rms, r->out[k].rms_ratio);
+    }
+    DbMeasurement m = {
+        .key = {j->device.name, j->device.environment},
+        .problem = graph_hash(g),
+        .what = "verify",
+        .outcome = arena_printf(cx->arena, "%s %.3f of the error that is allowed, %.3f in the mean square; %zu elements",
+                                r->pass ? "ok," : "wrong:", worst, rms, r->samples),
+        .us = {NAN, NAN, NAN},
+    };
+    if (db)
+        db_put_measurements(db, &m, 1);
+    db_close(db);
+    context_free(cx);
+}
+
 static bool judge(Verification *v, const Workload *w, const Graph *g, Tensor **in, const Call *call,
                   Arena *a)
 {
@@ -119,6 +148,7 @@ static bool judge(Verification *v, const Workload *w, const Graph *g, Tensor **i
     if (!check(v, g, in, call->host_out, a, &r))
         return false;
     v->pass &= r.pass;
+    remember(v, g, &r);
     for (uint32_t k = 0; k < r.n; k++) {
         add_row(v, w, g, k, &r.out[k], (size_t)tensor_count(call->host_out[k]), r.seconds);
         cli_detail(c, "%s %s %s: %s", v->j->task->name, workload_name(w), g->outputs.data[k].name,

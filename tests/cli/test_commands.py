@@ -183,8 +183,14 @@ class Commands(unittest.TestCase):
         self.assertGreaterEqual(len(shown["measurements"]), 1)
         explained = self.json("explain", support.task("norm.yaml"), "-d", "cpu", "-w", "small")[0]
         self.assertEqual(explained["groups"][0]["measured"]["schedule"], row["schedule"])
+        self.assertIsNone(explained["verified"])
         plain = self.json("explain", support.task("norm.yaml"), "-d", "cpu", "-w", "small", "--no-tuned")[0]
         self.assertNotIn("measured", plain["groups"][0])
+
+        self.pawl("verify", support.task("norm.yaml"), "-d", "cpu", "-w", "small")
+        text = self.pawl("explain", support.task("norm.yaml"), "-d", "cpu", "-w", "small").stdout
+        self.assertRegex(text, r"\n  verified: ok, 0\.\d+ of the error that is allowed, 0\.\d+ in the mean square; 576 elements\n")
+        self.assertNotIn("verified", self.pawl("explain", support.task("norm.yaml"), "-d", "cpu", "-w", "one").stdout)
 
         exported = self.pawl("db", "export").stdout
         support.write(os.path.join(self.cwd, "e.json"), exported)
