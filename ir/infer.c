@@ -396,8 +396,8 @@ static bool split_operand_fits(const Infer *c, uint32_t side, const SplitOperand
     Type whole = {DT_F32, hi->type.shape};
     Dim k = node_rank(x->exact) == rank ? x->exact->type.shape.d[at_k] : *kp, padding = dim_sub(c->cx->dims, *kp, k);
     whole.shape.d[at_k] = k;
-    if (!type_equal(&x->exact->type, &whole) || padding->lo < 0 || padding->hi > 7)
-        FAIL(c, "the original has the pieces' shape, but for up to 7 zeros at the end of their k",
+    if (!type_equal(&x->exact->type, &whole) || padding->lo < 0 || padding->hi > 63)
+        FAIL(c, "the original has the pieces' shape, but for up to 63 zeros at the end of their k",
              "%s and %s_hi of split_matmul are %s and %s", name[side], name[side], type_text(c->cx, &x->exact->type), type_text(c->cx, &hi->type));
     return true;
 }
