@@ -68,14 +68,14 @@ static double unit_rate(const KGemm *g, const Machine *m, uint32_t size, double 
 
 double gemm_mma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
 {
-    static const double fill = 2.0e-6;
+    static const double fill = 3.0e-6;
     uint32_t size = dtype_bytes(gemm_piece_dtype(g->format)), terms = gemm_terms(g->format), pieces = terms == 3 ? 2 : 1;
     double tiles = ceil_div(x->m, g->bm) * ceil_div(x->n, g->bn / g->parts) * x->batch;
     double resident = fmin(gemm_resident(g), ceil_div(tiles, m->units)), waves = ceil_div(tiles, m->units * resident);
     double work = 2.0 * g->bm * g->bn * (x->k + g->bk / 2) * terms, loaded = (g->bm + g->bn) * x->k * size * pieces;
-    double cache = 59e9 * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.7);                  /* bytes a second, of a unit */
+    double cache = 59e9 * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.6);                  /* bytes a second, of a unit */
     double product = fmax(work / unit_rate(g, m, size, resident), loaded / cache);
-    double epilogue = 0.4e-6 + 4.0 * g->bm * g->bn / 70e9;
+    double epilogue = 0.5e-6 + 4.0 * g->bm * g->bn / 70e9;
     double seconds = waves * resident * (product + epilogue) + fill, memory = x->bytes / (m->copy_bandwidth * 0.8);
     return fmax(seconds, memory) + m->launch_seconds;
 }

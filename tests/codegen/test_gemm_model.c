@@ -1,4 +1,4 @@
-/* The model of products with wgmma against times measured on an NVIDIA H200 (a row-major store as the epilogue): the tuner measures a
+/* The models of products with wgmma and mma.sync against times measured on an NVIDIA H200 (a row-major store as the epilogue): the tuner measures a
  * few tiles, so the fastest must be among the model's first; untuned compiles take the model's first. */
 #include "codegen/kinds/gemm_model.h"
 #include <math.h>
@@ -151,8 +151,79 @@ static void near_what_was_measured(void **state)
     context_free(cx);
 }
 
+/* With mma.sync, on the same GPU. */
+typedef struct { uint32_t bm, bn, bk, stages, warps, resident, width; double us; } MmaTile;
+typedef struct { const char *name; GemmFormat format; double m, n, k; bool aligned; MmaTile tiles[MOST]; } MeasuredMma;
+
+static const MeasuredMma measured_mma[] = {
+    {"4096x4096x4096", GEMM_3XF16, 4096, 4096, 4096, true,
+     {{128, 128, 64, 3, 8, 1, 32, 1172.5}, {128, 128, 32, 6, 8, 1, 32, 1282.1}, {128, 128, 32, 4, 8, 1, 32, 1277.3},
+      {64, 128, 64, 4, 8, 1, 32, 1495.7}, {64, 128, 32, 4, 4, 2, 32, 1046.1}, {128, 64, 32, 4, 4, 2, 32, 1087.7},
+      {64, 64, 64, 3, 4, 2, 32, 1308.3}}},
+    {"1024x8192x8192", GEMM_3XF16, 1024, 8192, 8192, true,
+     {{128, 128, 64, 3, 8, 1, 32, 1146.7}, {128, 128, 32, 6, 8, 1, 32, 1258.2}, {128, 128, 32, 4, 8, 1, 32, 1258.9},
+      {64, 128, 64, 4, 8, 1, 32, 1477.7}, {64, 128, 32, 4, 4, 2, 32, 1029.2}, {128, 64, 32, 4, 4, 2, 32, 1065.3},
+      {64, 64, 64, 3, 4, 2, 32, 1291.7}}},
+    {"8205x2949x5928", GEMM_3XF16, 8205, 2949, 5928, false,
+     {{128, 128, 64, 3, 8, 1, 32, 3019.1}, {128, 128, 32, 6, 8, 1, 32, 3279.4}, {128, 128, 32, 4, 8, 1, 32, 3259.3},
+      {64, 128, 64, 4, 8, 1, 32, 3895.7}, {64, 128, 32, 4, 4, 2, 32, 2932.2}, {128, 64, 32, 4, 4, 2, 32, 3082.8},
+      {64, 64, 64, 3, 4, 2, 32, 3383.7}}},
+    {"8205x2949x5952", GEMM_3XF16, 8205, 2949, 5952, true,
+     {{128, 128, 64, 3, 8, 1, 32, 2591.3}, {128, 128, 32, 6, 8, 1, 32, 2823.7}, {128, 128, 32, 4, 8, 1, 32, 2770},
+      {64, 128, 64, 4, 8, 1, 32, 3241.9}, {64, 128, 32, 4, 4, 2, 32, 2277.4}, {128, 64, 32, 4, 4, 2, 32, 2438.5},
+      {64, 64, 64, 3, 4, 2, 32, 2793.5}}},
+    {"4096x4096x4096", GEMM_BF16, 4096, 4096, 4096, true,
+     {{128, 256, 64, 4, 8, 1, 32, 339.3}, {128, 256, 64, 3, 8, 1, 32, 337.8}, {128, 256, 32, 8, 8, 1, 32, 429.1},
+      {128, 256, 32, 4, 8, 1, 32, 429.1}, {128, 128, 64, 6, 8, 1, 32, 403.5}, {128, 128, 64, 3, 4, 2, 32, 331.4},
+      {128, 128, 32, 5, 4, 2, 32, 334.5}, {128, 128, 32, 4, 4, 2, 32, 334.4}, {64, 256, 64, 4, 8, 1, 32, 443.8},
+      {64, 128, 64, 4, 4, 2, 32, 388.4}, {64, 64, 64, 4, 4, 2, 32, 501.9}}},
+    {"8192x8192x8192", GEMM_BF16, 8192, 8192, 8192, true,
+     {{128, 256, 64, 4, 8, 1, 32, 2644.1}, {128, 256, 64, 3, 8, 1, 32, 2647.8}, {128, 256, 32, 8, 8, 1, 32, 3364.7},
+      {128, 256, 32, 4, 8, 1, 32, 3370.1}, {128, 128, 64, 6, 8, 1, 32, 3099.6}, {128, 128, 64, 3, 4, 2, 32, 2528.2},
+      {128, 128, 32, 5, 4, 2, 32, 2564.5}, {128, 128, 32, 4, 4, 2, 32, 2699.5}, {64, 256, 64, 4, 8, 1, 32, 3473.9},
+      {64, 128, 64, 4, 4, 2, 32, 2944.7}, {64, 64, 64, 4, 4, 2, 32, 3894.5}}},
+    {"2048x12288x2048", GEMM_BF16, 2048, 12288, 2048, true,
+     {{128, 256, 64, 4, 8, 1, 32, 264.2}, {128, 256, 64, 3, 8, 1, 32, 265.2}, {128, 256, 32, 8, 8, 1, 32, 334},
+      {128, 256, 32, 4, 8, 1, 32, 330.8}, {128, 128, 64, 6, 8, 1, 32, 315.9}, {128, 128, 64, 3, 4, 2, 32, 256.1},
+      {128, 128, 32, 5, 4, 2, 32, 263.1}, {128, 128, 32, 4, 4, 2, 32, 262.6}, {64, 256, 64, 4, 8, 1, 32, 344.4},
+      {64, 128, 64, 4, 4, 2, 32, 304.2}, {64, 64, 64, 4, 4, 2, 32, 382.1}}},
+    {"8192x4096x1024", GEMM_BF16, 8192, 4096, 1024, true,
+     {{128, 256, 64, 4, 8, 1, 32, 190.7}, {128, 256, 64, 3, 8, 1, 32, 189.9}, {128, 256, 32, 8, 8, 1, 32, 235.5},
+      {128, 256, 32, 4, 8, 1, 32, 233}, {128, 128, 64, 6, 8, 1, 32, 227.4}, {128, 128, 64, 3, 4, 2, 32, 184.3},
+      {128, 128, 32, 5, 4, 2, 32, 191.3}, {128, 128, 32, 4, 4, 2, 32, 190.6}, {64, 256, 64, 4, 8, 1, 32, 247.9},
+      {64, 128, 64, 4, 4, 2, 32, 220.4}, {64, 64, 64, 4, 4, 2, 32, 270.5}}},
+};
+
+static void mma_near_what_was_measured(void **state)
+{
+    Context *cx = context_new();
+    Machine h200;
+    assert_true(machine_cuda(cx, "sm_90a", &h200));
+    for (size_t i = 0; i < sizeof measured_mma / sizeof *measured_mma; i++) {
+        const MeasuredMma *m = &measured_mma[i];
+        double bytes = (m->m * m->k + m->n * m->k + m->m * m->n) * (m->format == GEMM_BF16 ? 2 : 4), least = INFINITY, chosen = 0, predicted = INFINITY;
+        for (uint32_t n = 0; n < MOST && m->tiles[n].bm; n++) {
+            const MmaTile *t = &m->tiles[n];
+            KGemm g = {.format = m->format, .bm = t->bm, .bn = t->bn, .bk = t->bk, .stages = t->stages, .cluster = 1, .width = t->width,
+                       .warps = t->warps, .resident = t->resident, .parts = 1};
+            double us = gemm_mma_seconds(&g, &(GemmSize){m->m, m->n, m->k, 1, bytes, m->aligned}, &h200) * 1e6;
+            if (fabs(us - t->us) > 0.15 * t->us + 2)
+                printf("%s mma %ux%ux%u, %u warps, %u resident: %.1f us instead of %.1f\n", m->name, t->bm, t->bn, t->bk, t->warps, t->resident,
+                       us, t->us);
+            assert_true(fabs(us - t->us) <= 0.25 * t->us + 3);
+            least = fmin(least, t->us);
+            if (us < predicted)
+                predicted = us, chosen = t->us;
+        }
+        printf("%s mma: the model's first is %.3f of the fastest\n", m->name, chosen / least);
+        assert_true(chosen <= 1.08 * least);
+    }
+    (void)state;
+    context_free(cx);
+}
+
 int main(void)
       {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(near_what_was_measured)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(near_what_was_measured), cmocka_unit_test(mma_near_what_was_measured)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
