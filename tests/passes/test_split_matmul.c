@@ -411,8 +411,8 @@ static void test_pieces(void **state)
             if (h[0].inv[i].v < 0 || h[1].inv[j].v < 0)
                 continue;
             for (int64_t k = 0; k < DEPTH; k++) {
-                double ah = h[0].hi[i * (DEPTH + 1) + k].v, al = h[0].lo[i * (DEPTH + 1) + k].v;
-                double bh = h[1].hi[j * (DEPTH + 1) + k].v, bl = h[1].lo[j * (DEPTH + 1) + k].v;
+                double ah = h[0].hi[i * PADDED + k].v, al = h[0].lo[i * PADDED + k].v;
+                double bh = h[1].hi[j * PADDED + k].v, bl = h[1].lo[j * PADDED + k].v;
                 double a = (double)((const float *)in[0]->data)[i * DEPTH + k], b = (double)((const float *)in[1]->data)[j * DEPTH + k];
                 sum += ah * bh + (al * bh + ah * bl) / 2048;
                 exact += a * b;
