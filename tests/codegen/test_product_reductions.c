@@ -96,6 +96,27 @@ static void groups(void **state)
         check_groups(&split[i]);
 }
 
+/* The reduction of h is only wanted by the pieces of the second product, whose choice comes later: it is asked about again. */
+static void choices_within_choices(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "task: mlp\ninputs: {x: 'f32[16384, 2048]'}\nparams: {w: 'f32[4096, 2048]', v: 'f32[1024, 4096]'}\n"
+        "graph: |\n  %h = sigmoid(linear(%x, %w))\n  %y = logsumexp(linear(%h, %v), axes=1)\noutputs: [y]\nnumerics: fp32\nworkloads: {w: {}}\n";
+    Context *cx = context_new();
+    CompileOptions o = {.codegen = {.fuse = true, .use_library = true, .emitter = EMITTER_NVRTC, .no_code = true}, .no_weights = true,
+                        .passes = {.piece = 64, .f16_products = true}};
+    Compiled c;
+    Task *t = task_from_source(cx, source_from_text(cx->arena, "mlp.yaml", text));
+    assert_true(t && machine_cuda(cx, "sm_90a", &o.codegen.machine) && compile_workload(cx, t, task_workload(t, "w"), &o, &c));
+    assert_int_equal(c.decisions.n, 4);
+    for (uint32_t i = 0; i < c.decisions.n; i++)
+        assert_string_equal(c.decisions.data[i].picked, "1");
+    assert_int_equal(c.groups->n, 5);
+    graph_free(t->graph);
+    context_free(cx);
+}
+
 static void run_all(const char *kind, uint32_t schedule, const char *arch)
 {
     RunOptions o = {.fuse = true, .sim = true, .passes = true, .piece = 64, .kind = kind, .schedule = schedule, .arch = arch};
@@ -126,8 +147,8 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups), cmocka_unit_test(in_the_epilogue), cmocka_unit_test(other_schedules), cmocka_unit_test(without_wgmma),
-        cmocka_unit_test(behind_the_library), cmocka_unit_test(f32_products),
+        cmocka_unit_test(groups), cmocka_unit_test(choices_within_choices), cmocka_unit_test(in_the_epilogue),
+        cmocka_unit_test(other_schedules), cmocka_unit_test(without_wgmma), cmocka_unit_test(behind_the_library), cmocka_unit_test(f32_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
