@@ -148,6 +148,9 @@ def fp32_row(bench, s, dims, some):
             print(f"{'':<18}   {x.name}: beside the product " + ", ".join(f"{n} {us:.1f} us" for n, us in rest.items()))
     if row["schedule"]:
         print(f"{'':<18}   {row['schedule']}", flush=True)
+    for name, c in some.items():
+        for step in c.slow_steps():
+            print(f"{'':<18}   tuning {name}: {step}")
 
 
 # ---- numerics: the rule on every distribution ------------------------------------------------------------------------------
@@ -289,6 +292,8 @@ def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
         best = c.schedule("gemm") or c.schedule("library")
         beside = ", ".join(f"{n[:60]} {t:.1f}" for n, t in row["kernels"][w].items())
         print(f"{'':<26}   {w}: {best}; {beside}" if best or beside else "", end="\n" if best or beside else "", flush=True)
+        for step in c.slow_steps():
+            print(f"{'':<26}   tuning {w}: {step}")
 
 
 # ---- tuning: how long, and how far apart ----------------------------------------------------------------------------------

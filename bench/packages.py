@@ -57,6 +57,10 @@ class Compiled:
     def schedule(self, kind):
         return next((r["schedule"] for r in self.tuned if (r["schedule"] or "").startswith(kind + " ")), "")
 
+    def slow_steps(self, limit=1.5):
+        """Lines of the tuner's log of problems that took longer than `limit` seconds."""
+        return [s for s in self.steps if sum(float(x) for x in re.findall(r"(?:compiled|measured) in ([\d.]+) s", s)) > limit]
+
     def close(self):
         if self.package:
             self.session.close()
