@@ -149,24 +149,44 @@ void store_some_at(KindBuild *b, uint64_t which, const Dim *coords, uint32_t lan
     lower_mask(b->l, NULL);
 }
 
-/* Butterfly within warps, then across the warps of a row through shared memory. Every thread of the row ends with the result. */
-KInst *block_reduce(KindBuild *b, const Node *n, KInst *v, uint32_t width)
+/* The values of a row's warps, several at a load where they are many. */
+static KInst *reduce_partials(Kernel *k, const Node *n, uint32_t shared, Dim first, uint32_t warps)
+{
+    DimPool *p = k->cx->dims;
+    uint32_t lanes = warps >= 8 ? 4 : 1;
+    Dim at = lanes > 1 ? dim_add(p, first, kernel_lane(p, lanes)) : first;
+    KInst *sum = k_shared_load(k, shared, at, lanes);
+    for (uint32_t i = lanes; i < warps; i += lanes)
+        sum = reduce_combine(k, n, sum, k_shared_load(k, shared, dim_add_const(p, at, i), lanes));
+    return lanes > 1 ? k_lane_reduce(k, reduce_op(n), sum) : sum;
+}
+
+/* Butterfly within warps, then across the warps of a row through shared memory, behind one barrier for all values. */
+void block_reduce_all(KindBuild *b, const Node *const *reduce, KInst **v, uint32_t n, uint32_t width)
 {
     Kernel *k = b->k;
     DimPool *p = k->cx->dims;
-    uint32_t warp = width < 32 ? width : 32;
-    for (uint32_t m = warp / 2; m > 0; m /= 2)
-        v = reduce_combine(k, n, v, k_shuffle_xor(k, v, (int)m));
+    uint32_t shared[BLOCK_REDUCES];
+    pawl_assert(n <= BLOCK_REDUCES, "%u reductions at once", n);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t m = (width < 32 ? width : 32) / 2; m > 0; m /= 2)
+            v[i] = reduce_combine(k, reduce[i], v[i], k_shuffle_xor(k, v[i], (int)m));
     if (width <= 32)
-        return v;
+        return;
     uint32_t warps = width / 32, rows = k->threads / width;
-    uint32_t shared = kernel_shared(k, "partial", v->type.dtype, warps * rows);
     Dim lane = dim_mod(p, b->thread, dim_const(p, 32)), number = dim_floordiv(p, b->thread, dim_const(p, 32));
-    k_shared_store(k, shared, number, v, k_test(k, lane, dim_const(p, 1), 1));
+    for (uint32_t i = 0; i < n; i++) {
+        shared[i] = kernel_shared(k, "partial", v[i]->type.dtype, warps * rows);
+        k_shared_store(k, shared[i], number, v[i], k_test(k, lane, dim_const(p, 1), 1));
+    }
     k_barrier(k);
     Dim first = dim_mul_const(p, dim_floordiv(p, b->thread, dim_const(p, width)), warps);
-    KInst *sum = k_shared_load(k, shared, first, 1);
-    for (uint32_t i = 1; i < warps; i++)
-        sum = reduce_combine(k, n, sum, k_shared_load(k, shared, dim_add_const(p, first, i), 1));
-    return sum;
+    for (uint32_t i = 0; i < n; i++)
+        v[i] = reduce_partials(k, reduce[i], shared[i], first, warps);
+}
+
+KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *v, uint32_t width)
+{
+    block_reduce_all(b, &reduce, &v, 1, width);
+    return v;
 }

@@ -69,3 +69,6 @@ void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *ma
 void store_some_at(KindBuild *b, uint64_t which, const Dim *coords, uint32_t lanes, KInst *mask);
 /* Reduces `value` (scalar of each thread) over `width` neighbouring threads (a power of two); every thread gets the result. */
 KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t width);
+/* The same of several, each in place. */
+enum { BLOCK_REDUCES = 16 };
+void block_reduce_all(KindBuild *b, const Node *const *reduce, KInst **value, uint32_t n, uint32_t width);

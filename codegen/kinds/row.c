@@ -286,7 +286,7 @@ static void reduce_level(Row *r, Reducing *x, uint32_t n)
         for (int64_t i = 0; i < items; i++)
             accumulate(r, x, n, dim_const(r->p, i), length, 0);
     } else {
-        KInst *init[16 * 8], *next[16 * 8];
+        KInst *init[BLOCK_REDUCES * 8], *next[BLOCK_REDUCES * 8];
         Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec * slots));
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t j = 0; j < slots; j++)
@@ -307,24 +307,28 @@ static void reduce_level(Row *r, Reducing *x, uint32_t n)
             for (uint32_t j = 0; j < slots; j++)
                 x[i].acc[j] = k_result(k, loop, i * slots + j);
     }
+    const Node *nodes[BLOCK_REDUCES];
+    KInst *all[BLOCK_REDUCES];
     for (uint32_t i = 0; i < n; i++) {
-        const Node *node = x[i].r->node;
+        nodes[i] = x[i].r->node;
         for (uint32_t j = 1; j < slots; j++)
-            x[i].acc[0] = reduce_combine(k, node, x[i].acc[0], x[i].acc[j]);
-        KInst *s = k_lane_reduce(k, reduce_op(node), x[i].acc[0]);
-        lower_know(r->b->l, node, &x[i].at, block_reduce(r->b, node, s, (uint32_t)r->t));
+            x[i].acc[0] = reduce_combine(k, nodes[i], x[i].acc[0], x[i].acc[j]);
+        all[i] = k_lane_reduce(k, reduce_op(nodes[i]), x[i].acc[0]);
     }
+    block_reduce_all(r->b, nodes, all, n, (uint32_t)r->t);
+    for (uint32_t i = 0; i < n; i++)
+        lower_know(r->b->l, nodes[i], &x[i].at, all[i]);
 }
 
 static void reduce_all(Row *r)
 {
     const Group *g = r->g;
     for (uint32_t i = 0; i < g->reduces.n; ) {
-        Reducing x[16];
+        Reducing x[BLOCK_REDUCES];
         uint32_t n = 0;
         const GroupReduce *first = &g->reduces.data[i];
         Dim length = reduced_count(r->p, first->node);
-        while (i < g->reduces.n && n < 16 && g->reduces.data[i].level == first->level &&
+        while (i < g->reduces.n && n < BLOCK_REDUCES && g->reduces.data[i].level == first->level &&
                reduced_count(r->p, g->reduces.data[i].node) == length) {
             const GroupReduce *red = &g->reduces.data[i++];
             x[n++] = (Reducing){.r = red, .at = group_at(r->p, g, &red->at, node_rank(red->node), r->coords)};
