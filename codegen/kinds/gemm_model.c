@@ -61,7 +61,7 @@ static double unit_rate(const KGemm *g, const Machine *m, uint32_t size, double 
     gemm_warps(g, &down, &across);
     bool three = gemm_terms(g->format) == 3;
     double rows = (double)g->bm / down, columns = (double)g->bn / across, read = (rows + columns) / (rows * columns) * size / 2;
-    double pipes = (size == 2 ? m->flops_bf16 : m->flops_tf32) * m->mma_rate / m->units * (three ? 0.84 : 0.9);
+    double pipes = (size == 2 ? m->flops_bf16 : m->flops_tf32) * m->mma_rate / m->units * (three ? 0.92 : 0.96) / (1 + 2 * read);
     double alone = resident >= 2 ? 1 : down * across < 8 ? 0.7 : g->bk * size >= 128 ? 0.95 : 0.8;
     return fmin(pipes, fragment_bytes * (three ? 1.1 : 1) / read) * alone * (g->stages < 3 ? 0.9 : 1);
 }
@@ -73,7 +73,8 @@ double gemm_mma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
     double tiles = ceil_div(x->m, g->bm) * ceil_div(x->n, g->bn / g->parts) * x->batch;
     double resident = fmin(gemm_resident(g), ceil_div(tiles, m->units)), waves = ceil_div(tiles, m->units * resident);
     double work = 2.0 * g->bm * g->bn * (x->k + g->bk / 2) * terms, loaded = (g->bm + g->bn) * x->k * size * pieces;
-    double cache = 59e9 * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.6);                  /* bytes a second, of a unit */
+    /* bytes a second that a unit loads from the L2 cache, which is built to suit the memory behind it */
+    double cache = (15e9 + 1.4 * m->copy_bandwidth / m->units) * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.6);
     double product = fmax(work / unit_rate(g, m, size, resident), loaded / cache);
     double epilogue = 0.5e-6 + 4.0 * g->bm * g->bn / 70e9;
     double seconds = waves * resident * (product + epilogue) + fill, memory = x->bytes / (m->copy_bandwidth * 0.8);
