@@ -32,8 +32,8 @@ static PlanDecision plain_decision(Context *cx, Str id)
 typedef struct { double best, first; bool tried, matters; } Trial;
 
 /* Leaves in picks[i] the alternative that the machine model prefers, the others as picked so far. */
-static Trial try_choice(Context *cx, const Graph *g, const CodegenOptions *codegen, const ChoiceInfo *choice, ChoicePick *picks, uint32_t n,
-                        uint32_t i)
+static Trial try_choice(Context *cx, const Graph *g, const CodegenOptions *codegen, const ChoiceInfo *choice, ChoicePick *picks,
+                        uint32_t n, uint32_t i)
 {
     Trial t = {.best = -1, .first = -1, .tried = true};
     uint32_t winner = 0;
@@ -118,9 +118,9 @@ static bool weight_holds(Context *cx, const Compiled *c, const Node *n)
 {
     Str recipe = weight_describe(cx, c->resolved, split_operand(n, 1).inv).recipe;
     vec_foreach(PlanWeight, w, &c->plan->weights)
-        if (w->recipe == recipe && w->data && !recipe_scales_hold(w->data))
-            return false;
-    return true;
+        if (w->recipe == recipe)
+            return w->data && recipe_scales_hold(w->data);
+    return false;                                      /* they are not where they were looked for: nobody vouches for them */
 }
 
 /* Adds to the choices that must stay as written; false: none. */

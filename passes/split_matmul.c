@@ -27,7 +27,7 @@ enum { ALIGN = 8, LINE = 64, LONG = 256 };
 enum { LEAST_ROWS = 64, LEAST_DEPTH = 32 };
 #define LEAST_WORK 5e7                              /* 2 M N K */
 
-typedef struct { PassContext *cx; Graph *g; uint32_t terms; bool *frozen; uint32_t n_frozen; Str origin; } Splitter;
+typedef struct { PassContext *cx; Graph *g; uint32_t terms; bool *frozen, *weight; uint32_t n_frozen; Str origin; } Splitter;
 
 /* An operand as it lies in memory: its last dim is contiguous, the other of its last two is the other one. */
 typedef struct { Node *x; bool k_last; } Side;
@@ -76,6 +76,39 @@ static bool batches_line_up(const Node *n, const Node *x)
 }
 
 static bool frozen(const Splitter *s, const Node *n) { return n->id < s->n_frozen && s->frozen[n->id]; }
+
+static bool has_symbols(const Node *n)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < node_rank(n); i++)
+        any |= !dim_is_const(n->type.shape.d[i]);
+    for (uint32_t k = 0; k < n->n_attrs; k++) {
+        const Attr *a = &n->attrs[k];
+        any |= attr_table[a->key].kind == AK_DIM && !dim_is_const(a->dim);
+        for (uint32_t i = 0; attr_table[a->key].kind == AK_DIMS && i < a->n; i++)
+            any |= !dim_is_const(a->dims[i]);
+    }
+    return any;
+}
+
+/* What a package will hold, so that its numbers are known when it is written: made of params that stay, of one size. Not what is
+ * made of literals alone: kernels compute that. */
+static bool *find_weights(const Splitter *s, Node *const *order, uint32_t n)
+{
+    bool *weight = arena_new_array(s->cx->scratch, bool, s->n_frozen + 1), *sized = arena_new_array(s->cx->scratch, bool, s->n_frozen + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        const Node *x = order[i];
+        sized[x->id] = !has_symbols(x);
+        weight[x->id] = x->op == OP_PARAM || x->op == OP_TENSOR;
+        for (uint32_t k = 0; k < x->n_in; k++) {
+            sized[x->id] &= sized[x->in[k]->id];
+            weight[x->id] |= weight[x->in[k]->id];
+        }
+    }
+    for (uint32_t i = 0; i < n; i++)
+        weight[order[i]->id] &= sized[order[i]->id] && s->frozen[order[i]->id];
+    return weight;
+}
 
 static bool wanted(const Splitter *s, const Node *n)
 {
@@ -195,7 +228,7 @@ static Node *split_product(const Splitter *s, const Node *n)
     in[count++] = a.inv;
     in[count++] = b.inv;
     in[count++] = a.exact;
-    if (!frozen(s, n->in[1]))
+    if (!s->weight[n->in[1]->id])
         in[count++] = b.exact;
     bool k_last[2] = {side[0].k_last || turn[0], side[1].k_last || turn[1]};
     Attr attrs[] = {{.key = ATTR_TRANS_A, .i = !k_last[0]}, {.key = ATTR_TRANS_B, .i = k_last[1]}, {.key = ATTR_TERMS, .i = s->terms}};
@@ -254,6 +287,7 @@ bool pass_split_matmul(PassContext *cx)
     Node **order = graph_order(cx->graph, cx->scratch, &n);
     s.frozen = graph_frozen(cx->graph, cx->scratch);
     s.origin = str_intern(cx->cx->strs, "rule:split_matmul");
+    s.weight = find_weights(&s, order, n);
     Map *have = offered(&s, order, n);
     for (uint32_t i = 0; i < n; i++)
         if (wanted(&s, order[i]) && !map_get_ptr(have, order[i]))

@@ -229,6 +229,28 @@ static void test_frozen(void **state)
     }
 }
 
+/* What no package holds keeps its original: nobody looks at its numbers before they are computed. */
+static void test_computed_operands_keep_originals(void **state)
+{
+    (void)state;
+    static const struct { const char *b; bool has_b; } cases[] = {
+        {"cos(mul(iota(shape=[512, 128], axis=0, dtype=f32), iota(shape=[512, 128], axis=1, dtype=f32)))", true},
+        {"mul(%w, iota(shape=[512, 128], axis=0, dtype=f32))", false},
+        {"slice(%t, axis=0, start=0, size=S)", true},
+        {"slice(%t, axis=0, start=1, size=512)", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Context *cx = context_new();
+        Graph *g = parse(cx, arena_printf(cx->arena, "graph g {\n dim S in [512, 600]\n input %%a : f32[512, 128]\n param %%w : f32[512, 128]\n"
+                                          " param %%t : f32[600, 128]\n %%y = linear(%%a, %s)\n return %%y\n}\n", cases[i].b));
+        PassOptions o = splitting(NUM_FP32);
+        must_run(g, &o, NULL);
+        assert_int_equal(split_operand(find_op(g, OP_SPLIT_MATMUL), 1).exact != NULL, cases[i].has_b);
+        graph_free(g);
+        context_free(cx);
+    }
+}
+
 static void test_mutable_param_keeps_original(void **state)
 {
     (void)state;
@@ -431,7 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_which), cmocka_unit_test(test_only_where_asked), cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_symbolic_depth), cmocka_unit_test(test_shared_once), cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_mutable_param_keeps_original), cmocka_unit_test(test_after_stacking), cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_computed_operands_keep_originals), cmocka_unit_test(test_mutable_param_keeps_original), cmocka_unit_test(test_after_stacking), cmocka_unit_test(test_ids),
         cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests_name("split_matmul", tests, NULL, NULL);
