@@ -197,11 +197,11 @@ static Pieces split(const Splitter *s, const Side *side, bool turn, Dim depth)
         x = swap_last(g, x);
         axis = r - 1;
     }
-    Node *scaled = graph_binary(g, OP_MUL, x, along(g, scale, axis, x)), *hi = graph_cast(g, scaled, DT_F16);
+    Node *scaled = pad_depth(g, graph_binary(g, OP_MUL, x, along(g, scale, axis, x)), axis, depth), *hi = graph_cast(g, scaled, DT_F16);
     Node *rest = graph_binary(g, OP_SUB, scaled, graph_cast(g, hi, DT_F32));
     Node *lo = s->terms == 3 ? graph_cast(g, by(g, OP_MUL, rest, 2048), DT_F16) : NULL;
     return (Pieces){
-        .hi = pad_depth(g, hi, axis, depth), .lo = lo ? pad_depth(g, lo, axis, depth) : NULL,
+        .hi = hi, .lo = lo,
         .inv = graph_add(g, OP_WHERE, signs, 3, NULL, 0, x->loc), .exact = x,
     };
 }
