@@ -314,6 +314,34 @@ bool job_picks(Job *j, const Graph *g, ChoicePick **picks, uint32_t *n)
     return user_picks(j, list, n_choices, *picks, n);
 }
 
+static bool has_pick(const ChoicePick *picks, uint32_t n, Str id)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (picks[i].id == id)
+            return true;
+    return false;
+}
+
+bool job_all_picks(Job *j, ChoicePick **picks, uint32_t *n)
+{
+    Vec(ChoicePick) all = {0};
+    PassOptions quiet = j->options.passes;
+    quiet.dump_after = quiet.dump_dir = NULL;
+    for (uint32_t w = 0; w < j->n_workloads && j->cli->o.picks.n; w++) {
+        Graph *g = graph_specialise(j->task->graph, j->workloads[w]->values, j->workloads[w]->n);
+        ChoicePick *some;
+        uint32_t count;
+        if (!g || !pipeline_run(g, &quiet, NULL) || !job_picks(j, g, &some, &count))
+            return false;
+        for (uint32_t i = 0; i < count; i++)
+            if (!has_pick(all.data, all.n, some[i].id))
+                vec_push(j->cx->arena, &all, some[i]);
+    }
+    *picks = all.data;
+    *n = all.n;
+    return true;
+}
+
 bool job_decide(Job *j, const Workload *w, CompileOptions *o, PlanDecision **evidence, uint32_t *n)
 {
     *o = j->options;

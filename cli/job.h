@@ -38,6 +38,8 @@ bool job_decide(Job *j, const Workload *w, CompileOptions *o, PlanDecision **evi
 
 /* The --pick options for the choices of `g`. False: diagnosed. */
 bool job_picks(Job *j, const Graph *g, ChoicePick **picks, uint32_t *n);
+/* The same for the choices of all workloads. */
+bool job_all_picks(Job *j, ChoicePick **picks, uint32_t *n);
 
 /* "B=1,S=512". False: diagnosed. */
 bool dims_parse(Context *cx, const char *text, DimValue **values, uint32_t *n);

@@ -191,7 +191,10 @@ static void close_log(Cli *c, FILE *f)
 static void tune_one(Cli *c, const Arg *path, FILE *log, Table *t)
 {
     Job j;
-    if (job_open(c, path, DB_WRITE, &j) && job_can_run(&j, "tuned") && job_measure_machine(&j)) {
+    ChoicePick *picks;
+    uint32_t n_picks;
+    if (job_open(c, path, DB_WRITE, &j) && job_can_run(&j, "tuned") && job_all_picks(&j, &picks, &n_picks) && job_check_picks(&j) &&
+        job_measure_machine(&j)) {
         Progress progress = {c, j.task->name, 0};
         TuneOptions o = {
             .compile = j.options,
@@ -209,6 +212,8 @@ static void tune_one(Cli *c, const Arg *path, FILE *log, Table *t)
         };
         o.compile.codegen.schedules = (ScheduleSource){0};
         o.compile.no_weights = false;
+        o.compile.picks = picks;
+        o.compile.n_picks = n_picks;
         TuneReport r = {0};
         tune_task(j.cx, j.task, j.workloads, j.n_workloads, &o, &r);
         cli_progress_end(c);
