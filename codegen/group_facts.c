@@ -1,5 +1,5 @@
-/* codegen/group_facts.c — what grouping knows of every node before it begins: frozen, literal, stored in any case, near a product, and what
- * it costs to recompute it. */
+/* codegen/group_facts.c — what grouping knows of every node before it begins: frozen, literal, stored in any case, near a product,
+ * and what it costs to recompute it. */
 #include "codegen/group_form.h"
 
 float group_op_cost(const Node *n)
@@ -62,7 +62,8 @@ static bool stays_near(Former *f, const Node *n)
         Dim count = reduced_count(f->p, n);
         near &= dim_is_const(count) && count->value <= LONGEST_PIECE;
     }
-    return youngest && near && (c == CLASS_REDUCE || c == CLASS_POINTWISE || c == CLASS_CAST || n->op == OP_RESHAPE || n->op == OP_EXPAND);
+    bool keeps = c == CLASS_REDUCE || c == CLASS_POINTWISE || c == CLASS_CAST || n->op == OP_RESHAPE || n->op == OP_EXPAND;
+    return youngest && near && keeps;
 }
 
 void group_facts(Former *f, Node **order, uint32_t n)

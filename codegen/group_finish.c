@@ -1,5 +1,5 @@
-/* codegen/group_finish.c — groups as the rest of codegen wants them: their order, their nodes and inputs once each, levels of reductions,
- * bytes and operations. */
+/* codegen/group_finish.c — groups as the rest of codegen wants them: their order, their nodes and inputs once each, levels of
+ * reductions, bytes and operations. */
 #include "codegen/group_form.h"
 
 #include <stdlib.h>

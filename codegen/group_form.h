@@ -1,6 +1,6 @@
-/* codegen/group_form.h — the groups under way, as the files that form them share them: group.c walks the nodes and decides, group_facts.c
- * knows what can be said of them beforehand, group_merge.c makes one group of two, group_near.c keeps what is made of a product beside it,
- * group_finish.c orders the result. */
+/* codegen/group_form.h — the groups under way, as the files that form them share them: group.c walks the nodes and decides,
+ * group_facts.c knows what can be said of them beforehand, group_merge.c makes one group of two, group_near.c keeps what is made of
+ * a product beside it, group_finish.c orders the result. */
 #pragma once
 #include "codegen/group.h"
 #include "codegen/kind.h"

@@ -1,5 +1,5 @@
-/* codegen/group_merge.c — groups under way that become one, and domains that change: symbols of the old domain are expressions over those of
- * the new one, which pending visits are rewritten to when they are next looked at. */
+/* codegen/group_merge.c — groups under way that become one, and domains that change: symbols of the old domain are expressions over
+ * those of the new one, which pending visits are rewritten to when they are next looked at. */
 #include "codegen/group_form.h"
 
 /* Does anything that `b` reads from memory depend on node `n` (which `b` would store)? Ids are topological, so only nodes
@@ -66,7 +66,7 @@ static bool take_over(Former *f, Build *a, Build *b)
     for (uint32_t i = 0; i < b->g->inputs.n; i++)
         vec_push(f->cx->arena, &a->g->inputs, b->g->inputs.data[i]);
     a->n_nodes += b->n_nodes;
-    b->into = a;                          /* pending visits of b keep b's symbols: rewritten when next looked at (see group_settle_visits) */
+    b->into = a;                          /* pending visits of b keep b's symbols: see group_settle_visits */
     b->g->matmul = NULL;
     return true;
 }

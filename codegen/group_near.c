@@ -1,5 +1,5 @@
-/* codegen/group_near.c — values near a product that a group reduces in pieces, and others read: they are stored beside the reductions, or by
- * the product's own group, so that the product is made in one place. */
+/* codegen/group_near.c — values near a product that a group reduces in pieces, and others read: they are stored beside the reductions,
+ * or by the product's own group, so that the product is made in one place. */
 #include "codegen/group_form.h"
 
 static Dim outer_position(Former *f, const Group *g, Dim *rows)
@@ -28,7 +28,8 @@ static bool once_a_row(Former *f, const Group *g, const Node *n, const Index *at
     for (uint32_t d = 0; d < g->domain.rank; d++)
         if (rest == g->sym[d])
             return false;
-    return count == dim_mul(f->p, rows, row) && rest->kind == DIM_SYM && dim_is_const(row) && rest->lo == 0 && rest->hi == row->value - 1;
+    bool along = rest->kind == DIM_SYM && dim_is_const(row) && rest->lo == 0 && rest->hi == row->value - 1;
+    return along && count == dim_mul(f->p, rows, row);
 }
 
 /* The group's own dim along its rows; made where there is none. NULL: its rows are others. */
@@ -79,7 +80,8 @@ bool group_store_in_pieces(Former *f, Node *n)
         uint32_t k = 0;
         while (g->reduces.n && k < v.n_at && !once_a_row(f, g, n, &v.at[k], &r))
             k++;
-        if (!g->reduces.n || g->matmul || k == v.n_at || v.n_at == MAX_AT || g->outputs.n >= MAX_STORED || group_refused(f, v.b, n, &v) || group_reads_from(f, v.b, n))
+        if (!g->reduces.n || g->matmul || k == v.n_at || v.n_at == MAX_AT || g->outputs.n >= MAX_STORED ||
+            group_refused(f, v.b, n, &v) || group_reads_from(f, v.b, n))
             continue;
         if (!r && c != CLASS_REDUCE && !f->must[n->id] && group_cheap_to_recompute(f, n))
             return false;
@@ -102,8 +104,8 @@ bool group_store_in_pieces(Former *f, Node *n)
     return false;
 }
 
-/* Readers whose rows are too long for the product to join them: what they read is stored by the product's own group where that moves fewer
- * bytes than the product, or where `n` is stored anyway. */
+/* Readers whose rows are too long for the product to join them: what they read is stored by the product's own group where that moves
+ * fewer bytes than the product, or where `n` is stored anyway. */
 bool group_stays_with_product(Former *f, const Node *n)
 {
     OpClass c = op_class(n->op);

@@ -10,8 +10,8 @@
  *     sum exp(x - h)  =  sum over pieces  s_c exp(m_c - h),         m_c = max x, s_c = sum exp(x - m_c) in the piece
  *     sum (x - h)^2   =  sum over pieces  q_c + P (a_c - h)^2,      a_c = mean x, q_c = sum (x - a_c)^2 in the piece
  *
- * softmax, log-sum-exp, variances. Neither cancels: the terms of both are positive. m_c is 0 in s_c where it is infinite, so that no Inf - Inf
- * comes in; in exp(m_c - h) it is not, so that a piece of -Inf counts for nothing whatever h is.
+ * softmax, log-sum-exp, variances. Neither cancels: the terms of both are positive. m_c is 0 in s_c where it is infinite, so that no
+ * Inf - Inf comes in; in exp(m_c - h) it is not, so that a piece of -Inf counts for nothing whatever h is.
  *
  * Whether it pays depends on who computes the product, so every place becomes a choice.
  *
@@ -24,7 +24,7 @@ enum { LEAST_PIECE = 16, MOST_PIECE = 128, LEAST_ROWS = 64 };
 /* How a value hangs on the youngest product among its ancestors. WITHIN: its elements are made of elements of one piece of the
  * product, each of its own or each one for a piece. BEYOND: of more. */
 typedef enum { APART, WITHIN, BEYOND } Relation;
-typedef struct { Node *product; Relation relation; int64_t row; } Stand;      /* row: columns of the pieces that it sums over itself; 0: none */
+typedef struct { Node *product; Relation relation; int64_t row; } Stand;      /* row: columns of pieces that it reduces itself; 0: none */
 
 typedef struct { PassContext *cx; Graph *g; DimPool *p; Stand *stand; uint32_t n_stand; bool *frozen, *offered; Str origin; } Tiler;
 
@@ -40,7 +40,8 @@ static int64_t piece_of(const Node *n)
 {
     const Attr *axes = node_attr(n, ATTR_AXES);
     const Node *x = n->in[0];
-    if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !axes || axes->n != 1 || axes->ints[0] != node_rank(x) - 1 || !dim_is_const(last_dim(x)))
+    bool of_last = axes && axes->n == 1 && axes->ints[0] == node_rank(x) - 1;
+    if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !of_last || !dim_is_const(last_dim(x)))
         return 0;
     int64_t row = last_dim(x)->value;
     return row >= 2 && row <= MOST_PIECE && (row & (row - 1)) == 0 ? row : 0;
