@@ -350,6 +350,16 @@ static bool select_pack(Selector *s, PtxInst *inst, const PtxOperand *vector, Pt
     return true;
 }
 
+/* The address of a shared variable: in a cluster with the CTA's rank in its high bits, where that is not 0, as hardware has it. What
+ * takes such an address for an offset shows. */
+EXEC(mov_shared)
+{
+    uint64_t rank = w->cta->rank ? (uint64_t)(w->cta->rank + 1) << 24 : 0;
+    for_lanes(l, mask)
+        slot_set(w, inst->operand[0].slot, l, slot_get(w, inst->operand[1].slot, l) + rank);
+    return FLOW_NEXT;
+}
+
 bool select_mov(Selector *s, PtxInst *inst)
 {
     PtxOperand *d = &inst->operand[0], *a = &inst->operand[1];
@@ -383,6 +393,8 @@ bool select_mov(Selector *s, PtxInst *inst)
         return select_bad(s, inst, "the source must be a register or a constant");
     if (a->in_frame)
         inst->exec = mov_frame;
+    else if (a->var && a->var->space == SPACE_SHARED && (b == 4 || b == 8))
+        inst->exec = mov_shared;
     else if (b == 16)
         inst->exec = mov_128;
     else if (a->slot.bytes != d->slot.bytes)

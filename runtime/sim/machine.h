@@ -11,7 +11,8 @@ enum { LANES = 32, SLOT_WORDS = 32, SIM_MAX_THREADS = 1024, SIM_BARRIERS = 16 };
 
 /* ---- addresses ---------------------------------------------------------------------------------------------------------- *
  * Generic addresses: windows for shared, local and kernel parameters; everything else is global memory (.const included).
- * A shared address is 32 bits: the own CTA's memory begins at 0; the CTA of rank r of the cluster also at (r + 1) << 24. */
+ * A shared address is 32 bits: the own CTA's memory begins at 0; the CTA of rank r of the cluster also at (r + 1) << 24, and there lie
+ * the addresses that a CTA of rank 1 and up has of its variables. */
 #define WINDOW_SHARED UINT64_C(0x00007e0000000000)
 #define WINDOW_LOCAL  UINT64_C(0x00007d0000000000)
 #define WINDOW_PARAM  UINT64_C(0x00007c0000000000)

@@ -89,6 +89,8 @@ static void test_clusters(void **s)
         {"two blocks", GEMM_BF16, SHAPE(128, 64, 64, 3, 2, 1, 32), SIZE(300, 130, 130)},
         {"two blocks, two clusters", GEMM_3XF16, SHAPE(64, 64, 32, 3, 2, 1, 32), .m = 330, .n = 130, .k = 70, .batch = 1, .clusters = 2},
         {"two blocks, B along n", GEMM_BF16, SHAPE(64, 128, 64, 2, 2, 1, 32), SIZE(130, 130, 130), .b_mn = true},
+        {"two blocks, four groups along n", GEMM_BF16, SHAPE(128, 256, 64, 2, 2, 1, 32), SIZE(300, 300, 130), .b_mn = true},
+        {"two blocks, A along m", GEMM_3XF16, SHAPE(128, 64, 64, 2, 2, 1, 32), SIZE(300, 70, 70), .a_mn = true},
         {"four blocks", GEMM_TF32, SHAPE(64, 32, 32, 2, 4, 1, 32), SIZE(200, 40, 65)},
     };
     (void)s;
