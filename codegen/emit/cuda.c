@@ -322,7 +322,7 @@ static void print_positions(Cuda *c)
 }
 
 /* What the text around a product uses, so that nothing from the task is called so. */
-static const char *const gemm_words[] = {"Gemm", "gemm", "gemm_memory", "GemmMap", "GemmProblem", "GemmSm90", "problem", "round",
+static const char *const gemm_words[] = {"Gemm", "gemm", "gemm_memory", "GemmMap", "GemmProblem", "GemmSm80", "GemmSm90", "problem", "round",
                                          "rounds", "piece"};
 
 static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)

@@ -10,9 +10,10 @@
 //   A [BM], B [BN], and with three terms A lo [BM], B lo [BN];  each K-major [rows][BK], or MN-major [BK][rows]
 //
 // 16-byte chunks of a line are permuted (xor with the line's number), so that ldmatrix, which reads a chunk of 8 lines at a time, and
-// the copies, which write neighbouring ones, meet no bank twice. What lies outside the matrices is written as zero.
+// the copies, which write neighbouring ones, meet no bank twice (but for copies of MN-major parts of 32 columns: those of two lines
+// do). What lies outside the matrices is written as zero.
 //
-// One term: the tensor core's accumulators are the sums.
+// One term: the tensor core's accumulators are the sums. A step's fragments are loaded while those of the step before are multiplied.
 // Three terms: hi*hi is multiplied 2 steps of k (64 bytes) at a time and added to the sum, rounding to nearest (the tensor core
 // truncates); the corrections lo*hi + hi*lo, 2^-11 of that, have their own accumulators for all of k.
 //
@@ -25,6 +26,18 @@ GEMM_DEVICE void gemm_copy16(unsigned to, const void *from, int bytes)
 {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
                  ::"r"(to), "l"(__cvta_generic_to_global(from)), "r"(bytes) : "memory");
+}
+
+// The same of 2-byte elements from anywhere.
+GEMM_DEVICE void gemm_copy_elements(unsigned to, const void *from, int bytes)
+{
+    unsigned w[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const unsigned short *x = static_cast<const unsigned short *>(from) + 2 * i;
+        w[i] = (4 * i < bytes ? x[0] : 0u) | (4 * i + 2 < bytes ? (unsigned)x[1] << 16 : 0u);
+    }
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]) : "memory");
 }
 
 GEMM_DEVICE void gemm_copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -133,8 +146,9 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
     }
 
     // This thread's chunks of EXTENT rows (of which `inside` are there) by BK of k, from row `first` of the WHOLE that is at `to`.
+    // Columns of a part that begins anywhere (`odd`) come one by one where they run along memory.
     template <bool MN, int EXTENT, int WHOLE>
-    __device__ __forceinline__ void copy(unsigned to, int first, const char *&x, long long ld, int inside, int left_k) const
+    __device__ __forceinline__ void copy(unsigned to, int first, const char *&x, long long ld, int inside, int left_k, bool odd) const
     {
         constexpr int EACH = MN ? EXTENT / 8 : CHUNKS, LINES = MN ? BK : EXTENT, AT_ONCE = THREADS / EACH;
         const int line = threadIdx.x / EACH, chunk = threadIdx.x % EACH, left = ((MN ? inside : left_k) - chunk * PER) * ELEMENT,
@@ -142,9 +156,13 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
         #pragma unroll
         for (int i = 0; i < LINES; i += AT_ONCE) {
             const int l = i + line;
-            if (LINES % AT_ONCE == 0 || l < LINES)
-                gemm_copy16(to + (MN ? line_mn<WHOLE>(l, first / 8 + chunk) : line_k(first + l, chunk)), x + i * ld * ELEMENT,
-                            l < lines ? bytes : 0);
+            const unsigned into = to + (MN ? line_mn<WHOLE>(l, first / 8 + chunk) : line_k(first + l, chunk));
+            if (LINES % AT_ONCE != 0 && l >= LINES)
+                break;
+            if (MN && odd)
+                gemm_copy_elements(into, x + i * ld * ELEMENT, l < lines ? bytes : 0);
+            else
+                gemm_copy16(into, x + i * ld * ELEMENT, l < lines ? bytes : 0);
         }
         x += MN ? BK * ld * ELEMENT : ROW;
     }
@@ -157,10 +175,11 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
             #pragma unroll
             for (int lo = 0; lo <= THREE; lo++) {
                 const unsigned a = to + lo * (A_BYTES + B_BYTES), b = a + A_BYTES;
-                copy<A_MN, BM, BM>(a, 0, from[lo * (1 + PARTS)], (lo ? p.a_lo : p.a).ld, left_m, p.k - next_k);
+                copy<A_MN, BM, BM>(a, 0, from[lo * (1 + PARTS)], (lo ? p.a_lo : p.a).ld, left_m, p.k - next_k, false);
                 #pragma unroll
                 for (int i = 0; i < PARTS; i++)
-                    copy<B_MN, PART, BN>(b, i * PART, from[lo * (1 + PARTS) + 1 + i], (lo ? p.b_lo : p.b).ld, left_n, p.k - next_k);
+                    copy<B_MN, PART, BN>(b, i * PART, from[lo * (1 + PARTS) + 1 + i], (lo ? p.b_lo : p.b).ld, left_n, p.k - next_k,
+                                         p.part_start[i] % 8 != 0);
             }
             fill = fill + 1 < STAGES ? fill + 1 : 0;
             next_k += BK;

@@ -25,6 +25,8 @@ static const char *const graphs[] = {
     /* two parts of one product: gate and up */
     "graph g { input %x : bf16[80, 64]\nparam %w : bf16[192, 64]\n%h = linear(%x, %w)\n%g = slice(%h, axis=1, start=0, size=96)\n"
     "%u = slice(%h, axis=1, start=96, size=96)\n%y = mul(silu(%g), %u)\nreturn %y }",
+    "graph g { input %x : bf16[70, 64]\nparam %w : bf16[64, 152]\n%h = matmul(%x, %w)\n%g = slice(%h, axis=1, start=0, size=75)\n"
+    "%u = slice(%h, axis=1, start=75, size=75)\n%y = mul(silu(%g), %u)\nreturn %y }",
     /* heads: another order of dims on the way out */
     "graph g { input %x : bf16[2, 24, 64]\nparam %w : bf16[128, 64]\n%h = linear(%x, %w)\n%q = reshape(%h, shape=[2, 24, 4, 32])\n"
     "%p = permute(%q, perm=[0, 2, 1, 3])\n%y = mul(%p, 0.125)\nreturn %y }",

@@ -99,6 +99,7 @@ static void test_warps(void **s)
         {"parts", GEMM_BF16, TILE(64, 64, 32, 2, 2, 32), SIZE(70, 70, 40)},
         {"parts, 64 wide", GEMM_F16, TILE(64, 128, 32, 3, 2, 64), SIZE(70, 131, 40)},
         {"parts along n", GEMM_F16_SCALED, TILE(64, 64, 64, 2, 2, 32), SIZE(70, 40, 40), .b_mn = true},
+        {"parts along n that begin anywhere", GEMM_BF16, TILE(64, 128, 32, 2, 2, 32), SIZE(70, 67, 44), .b_mn = true},
         {"wide parts along n", GEMM_F16, TILE(64, 256, 32, 2, 2, 128), SIZE(70, 144, 40), .b_mn = true, .body = GEMM_VECTORS},
         {"parts, three terms", GEMM_3XTF32, TILE(64, 128, 16, 2, 2, 32), SIZE(67, 70, 36)},
     };
