@@ -65,8 +65,8 @@ bool measure_blocks(Measurer *m, MeasureSession *s, MeasureItem *items, const ui
 typedef struct { int64_t first, n; } RowRun;
 RowRun *measure_draw(const Tensor *t, int64_t max_elements, uint64_t *random, Arena *a, uint32_t *n);
 int64_t measure_drawn(const RowRun *runs, uint32_t n);             /* rows */
-/* Are two results of one computation near enough in such rows, which lie one after the other in `got` and `want`? Row by row: 2 units in the
- * last place of the output, or some of the class's units times the row's magnitude (gross errors are found here; the gate judges finely).
- * Integers must be equal. On false `why` (in `a`) has the first bad element. */
+/* Are two results of one computation near enough in such rows, which lie one after the other in `got` and `want`? Row by row: 2 units
+ * in the last place of the output, or some of the class's units times the row's magnitude (gross errors are found here; the gate
+ * judges finely). Integers must be equal. On false `why` (in `a`) has the first bad element. */
 bool measure_near(DType t, int64_t columns, const void *got, const void *want, const RowRun *runs, uint32_t n, NumClass c, double approx,
                   Arena *a, const char **why);

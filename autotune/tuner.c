@@ -14,8 +14,8 @@ enum { DEFAULT_CANDIDATES = 12, MAX_VARIANTS = 64 };
 
 /* Share of the budget after which groups give way to choices. */
 #define GROUP_SHARE 0.8
-/* An alternative that the model thinks so many times slower than the best (an fp32 product without tensor cores) is measured as it is: tuning
- * its groups would not save it. */
+/* An alternative that the model thinks so many times slower than the best (an fp32 product without tensor cores) is measured as it
+ * is: tuning its groups would not save it. */
 #define LOST 2.5
 
 typedef struct { uint32_t variant; const Group *g; const char **schedules; uint32_t n; } GroupRef;

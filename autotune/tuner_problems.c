@@ -285,7 +285,8 @@ static bool solve(Tuner *t, TuneProblem *p, const ProblemSource *source, double 
         remember(t, p);
     t->report->seconds_measure += t->clock() - start;
     if (t->o->log)
-        fprintf(t->o->log, "tune %s %s %016llx: compiled in %.3f s, measured in %.3f s, of which %.3f to begin and %.3f for %u comparisons\n",
+        fprintf(t->o->log, "tune %s %s %016llx: compiled in %.3f s, measured in %.3f s, of which %.3f to begin and %.3f for %u "
+                "comparisons\n",
                 t->task, p->workload ? p->workload : "generic", (unsigned long long)p->key, compiled, t->clock() - start,
                 t->measurer->spent.open - open, t->measurer->spent.check - check, t->measurer->spent.checks - checks);
     source->release(source->arg, p);

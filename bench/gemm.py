@@ -160,7 +160,8 @@ def numerics(bench, maker):
     product = Compiled("numerics", task("numerics", dims, {"a": "f32[M, K]", "b": "f32[K, N]"}, "matmul(%a, %b)"), SPLIT)
     if not bench.wants("numerics") or not maker.make([product]):
         return
-    print(f"\nnumerics at {m}x{n}x{k}, fp32 class: |y - y64| as a share of what is allowed, 2 max(R, 2^-22 |a||b|) + 1 ulp; at most 1 passes")
+    print(f"\nnumerics at {m}x{n}x{k}, fp32 class: |y - y64| as a share of what is allowed, 2 max(R, 2^-22 |a||b|) + 1 ulp; "
+          "at most 1 passes")
     print(f"{'distribution':<28} {'worst':>8} {'RMS':>8} {'cuBLAS':>8} {'RMS':>8} {'places':>8}")
     if product.failed:
         return bench.failed("numerics", product.failed)
@@ -178,8 +179,7 @@ def numerics(bench, maker):
             bench.bad += not good
             bench.keep("numerics", distribution=name, worst=worst[0], rms=worst[1], cublas_worst=worst[2], cublas_rms=worst[3],
                        mismatched=worst[4], ok=good)
-            print(f"{name:<28} {worst[0]:8.3f} {worst[1]:8.3f} {worst[2]:8.3f} {worst[3]:8.3f} {worst[4]:8d}  {'ok' if good else 'OUTSIDE'}",
-                  flush=True)
+            print(f"{name:<28} " + " ".join(f"{w:8.3f}" for w in worst[:4]) + f" {worst[4]:8d}  {'ok' if good else 'OUTSIDE'}", flush=True)
         except Exception as e:
             bench.failed(name, e)
     product.close()
@@ -216,7 +216,8 @@ def bf16(bench, maker):
     if not maker.make([c for _, ways in made.values() for c in ways.values()]):
         return
     print("\nbf16, alone; library: the fastest of cuBLASLt's 16 heuristics; kernel: CUPTI's time of the product's kernel")
-    print(f"{'product':<26} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'kernels: library':>17} {'gemm':>9} "
+    print(f"{'product':<26} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'kernels: library':>17} "
+          f"{'gemm':>9} "
           f"{'ratio':>6} {'error':>8} {'torch':>8}  tuned s")
     for (form, m, n, k), (dims, ways) in made.items():
         from torch.nn.functional import linear
@@ -239,9 +240,10 @@ def epilogue(bench, maker):
                 made[m, n, k, name] = dims, both_ways(full, dims, {"x": "bf16[M, K]", "w": "bf16[N, K]", **more}, graph)
     if not maker.make([c for _, ways in made.values() for c in ways.values()]):
         return
-    print("\nbf16 with an epilogue; torch: torch.compile (an extern product and one fused kernel); library: cuBLASLt, and a kernel behind it")
-    print(f"{'product':<30} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'torch/gemm':>20} {'error':>8} {'torch':>8}"
-          f"  tuned s")
+    print("\nbf16 with an epilogue; torch: torch.compile (an extern product and one fused kernel); library: cuBLASLt, and a kernel "
+          "behind it")
+    print(f"{'product':<30} {'torch us':>9} {'library':>9} {'gemm us':>9} {'TF/s':>6} {'library/gemm':>20} {'torch/gemm':>20} "
+          f"{'error':>8} {'torch':>8}  tuned s")
     from torch.nn import functional
     for (m, n, k, name), (dims, ways) in made.items():
         torch._dynamo.reset()
@@ -261,7 +263,8 @@ def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
     for c in ways.values():
         if c.failed:
             raise RuntimeError(c.failed)
-    shapes = {"x": "MK", "w": "KN" if name.startswith("matmul") else "NK", **{k: re.search(r"\[(.*)\]", v)[1].replace(", ", "") for k, v in more.items()}}
+    shapes = {"x": "MK", "w": "KN" if name.startswith("matmul") else "NK",
+              **{k: re.search(r"\[(.*)\]", v)[1].replace(", ", "") for k, v in more.items()}}
     given = [draw([dims[d] for d in s], "normal", i, bench.device, torch.bfloat16) for i, s in enumerate(shapes.values())]
     with torch.no_grad():
         y64 = (plain or theirs)(*[x.double() for x in given])
@@ -281,7 +284,8 @@ def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
     bench.keep(section, **row)
     tuned = ", ".join(f"{t:.1f}" for t in row["tune_s"].values() if t is not None)
     share = lambda r: f"{r[0]:6.3f} [{r[1]:.3f}, {r[2]:.3f}]"                   # noqa: E731
-    head = f"{us['torch']:9.1f} {us['library']:9.1f} {us['gemm']:9.1f} {tflops(flops, us['gemm']):6.1f} {share(row['ratio']['library']):>20}"
+    head = " ".join(f"{us[k]:9.1f}" for k in ("torch", "library", "gemm"))
+    head += f" {tflops(flops, us['gemm']):6.1f} {share(row['ratio']['library']):>20}"
     errors = f"{row['error']['gemm']:8.1e} {row['error']['torch']:8.1e}{'  WRONG' if wrong else ''}  {tuned}"
     if section == "epilogue":
         print(f"{name:<30} {head} {share(row['ratio']['torch']):>20} {errors}")
@@ -302,7 +306,8 @@ def tuning(bench, maker):
     dims = {"M": m, "N": n, "K": k}
     tasks = {
         "fp32": (task("tuning_fp32", dims, {"a": "f32[M, K]", "b": "f32[K, N]"}, "matmul(%a, %b)"), torch and torch.float32),
-        "bf16": (task("tuning_bf16", dims, {"a": "bf16[M, K]", "b": "bf16[N, K]"}, "linear(%a, %b)", numerics="bf16"), torch and torch.bfloat16),
+        "bf16": (task("tuning_bf16", dims, {"a": "bf16[M, K]", "b": "bf16[N, K]"}, "linear(%a, %b)", numerics="bf16"),
+                 torch and torch.bfloat16),
     }
     print(f"\nthree fresh tunings at {m}x{n}x{k}, nothing forced")
     for name, (text, dtype) in tasks.items():
@@ -318,12 +323,14 @@ def tuning(bench, maker):
         try:
             if any(c.failed for c in three):
                 raise RuntimeError(next(c.failed for c in three if c.failed))
-            given = [draw((m, k), "normal", 1, bench.device, dtype), draw((n, k) if name == "bf16" else (k, n), "normal", 2, bench.device, dtype)]
+            given = [draw((m, k), "normal", 1, bench.device, dtype),
+                     draw((n, k) if name == "bf16" else (k, n), "normal", 2, bench.device, dtype)]
             sides = [c.side(str(i), *given) for i, c in enumerate(three)]
             us = list(bench.time(sides).values())
             apart = max(us) / min(us) - 1
             bench.bad += apart > 0.02 and not bench.options.rehearse
-            bench.keep("tuning", name=name, us=us, tune_s=[c.tune_s for c in three], schedules=[[r["schedule"] for r in c.tuned] for c in three])
+            bench.keep("tuning", name=name, us=us, tune_s=[c.tune_s for c in three],
+                       schedules=[[r["schedule"] for r in c.tuned] for c in three])
             print(f"{name}: {', '.join(f'{u:.1f}' for u in us)} us, {apart * 100:.1f} % apart")
             for c in three:
                 print(f"  tuned in {c.tune_s} s: {'; '.join(str(r['schedule']) + ' (' + str(r['tried']) + ' tried)' for r in c.tuned)}")
