@@ -81,6 +81,12 @@ static void print_scalar_load(Cuda *c, const KInst *n, const Place *p)
     cu_declare(c, n, (Expr){text, PREC_CHOOSE});
 }
 
+/* Eight columns of a staged product: gemm_common.cuh has a way that keeps to the banks. */
+static bool staged_eight(const Cuda *c, const KInst *n, const Place *p)
+{
+    return c->k->gemm && n->kind == K_SHARED_LOAD && n->buffer == c->k->gemm->stage && p->lanes == 8 && p->access.align >= 16;
+}
+
 void cu_print_load(Cuda *c, const KInst *n)
 {
     Place p = place_of(c, n, n->type.lanes);
@@ -103,7 +109,9 @@ void cu_print_load(Cuda *c, const KInst *n)
     if (mask && !each)
         cu_line(c, "if (%s)%s", cu_scalar(c, mask).text, index.text ? "" : " {");
     c->depth += mask && !each;
-    if (index.text) {
+    if (index.text && staged_eight(c, n, &p)) {
+        cu_line(c, "gemm_load8(%s, %s, gemm.lane);", name, pointer(c, &p, index));
+    } else if (index.text) {
         cu_line(c, "%s(%s, %s);", cuda_load_name(c->arena, p.dtype, p.lanes, p.access.align, p.mode), name, pointer(c, &p, index));
     } else {
         const char *text = element_load(c, &p, lane_index(c, &p, base)), *whole = each ? all_lanes_test(c, &p, mask) : NULL;

@@ -25,6 +25,17 @@ GEMM_DEVICE unsigned gemm_shared(const void *p) { return (unsigned)__cvta_generi
 // Where a part begins in B. (Indexing would put the problem in memory.)
 GEMM_DEVICE int gemm_start(const GemmProblem &p, int part) { return part ? p.part_start[1] : p.part_start[0]; }
 
+// Eight floats of the staging array, next to those of the neighbouring lanes. Of eight lanes the upper four read their second half
+// first: then the eight meet all banks once.
+GEMM_DEVICE void gemm_load8(float (&v)[8], const float *p, int lane)
+{
+    const int upper = lane >> 2 & 1;
+    const float4 a = reinterpret_cast<const float4 *>(p)[upper], b = reinterpret_cast<const float4 *>(p)[1 - upper],
+                 low = upper ? b : a, high = upper ? a : b;
+    v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
+    v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
+}
+
 // ---- the order of tiles ------------------------------------------------------------------------------------------------------
 
 // Where a tile lies: first row, first column in every part, batch.
