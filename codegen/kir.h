@@ -45,6 +45,8 @@ typedef enum {
                      * elements), both 16-byte aligned; args[0]: scalar mask or absent; masked off: zeros */
     K_COPY_COMMIT,  /* what the thread has begun to copy since the last one is a group */
     K_COPY_WAIT,    /* until all but the last `i` of its groups have arrived: the thread may read what it copied itself */
+    K_PREFETCH,     /* asks for `i` bytes of the buffer from element `index` on to be brought into the second-level cache, 16-byte aligned;
+                     * args[0]: scalar mask or absent. A hint: nothing before sm_90 */
     K_WAIT,         /* until the kernels before this one have ended: see Kernel.waits */
     K_LAUNCH_NEXT,  /* the kernel after this one may be launched when every block has come here, or has ended */
 } KKind;
@@ -172,6 +174,7 @@ void   k_barrier(Kernel *k);
 void   k_fence(Kernel *k);
 KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask);
 void   k_copy_commit(Kernel *k);
+void   k_prefetch(Kernel *k, uint32_t buffer, Dim index, int64_t bytes, KInst *mask);
 void   k_copy_wait(Kernel *k, uint32_t groups);
 void   k_wait(Kernel *k);
 void   k_launch_next(Kernel *k);

@@ -164,6 +164,15 @@ void cu_print_copy_async(Cuda *c, const KInst *n)
         cu_line(c, "copy_async%s(%s, %s);", tail, to, from);
 }
 
+void cu_print_prefetch(Cuda *c, const KInst *n)
+{
+    Place p = place_of(c, n, 1);
+    const char *from = pointer(c, &p, cu_shared_dim(c, p.access.base));
+    if (n->n_args)
+        cu_line(c, "if (%s)", cu_scalar(c, n->args[0]).text);
+    cu_line(c, "%sprefetch_l2(%s, %lld);", n->n_args ? "    " : "", from, (long long)n->i);
+}
+
 void cu_print_store(Cuda *c, const KInst *n)
 {
     const KInst *v = cu_stored(n), *mask = n->n_args > 1 ? n->args[1] : NULL;

@@ -8,7 +8,7 @@ bool cu_has_effect(const KInst *n)
 {
     switch (n->kind) {
     case K_STORE: case K_SHARED_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE: case K_ATOMIC_ADD:
-    case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
         return true;
     case K_CONST: case K_INDEX: case K_TEST: case K_LOAD: case K_LOAD_RAW: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT:
     case K_LANE: case K_LANE_REDUCE: case K_CARRY: case K_RESULT:
@@ -57,7 +57,7 @@ void cu_count_uses(Cuda *c, const KBlock *b)
             c->uses[n->of->id]++;
         if (n->kind == K_LOAD || n->kind == K_SHARED_LOAD)
             count_dim(c, n, n->type.lanes);
-        if (n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC)
+        if (n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC || n->kind == K_PREFETCH)
             count_dim(c, n, 1);
         if (store) {
             count_dim(c, n, n->args[0]->type.lanes);
@@ -95,7 +95,7 @@ Expr cu_pure_expr(Cuda *c, const KInst *n, const char *l)
     case K_LANE:  return cu_lane_of(c, n->args[0], arena_printf(c->arena, "%lld", (long long)n->i));
     case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE:
     case K_SHUFFLE_XOR: case K_BIND: case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
-    case K_COPY_ASYNC: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
         break;
     }
     pawl_assert(false, "not a pure instruction");

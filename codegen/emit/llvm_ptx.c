@@ -199,6 +199,13 @@ static void ptx_copy_async(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValu
     statement(L, "cp.async.cg.shared.global.L2::cache_hint.L2::128B [$0], [$1], 16, $2, $3;", args, 4, "r,l,r,l");
 }
 
+static void ptx_prefetch(Llvm *L, LLVMValueRef from, int64_t bytes)
+{
+    LLVMValueRef args[2] = {from, LLVMConstInt(ll_int(L, 32), (uint64_t)bytes, false)};
+    if (((Ptx *)L->target_data)->early)
+        statement(L, "cp.async.bulk.prefetch.L2.global [$0], $1;", args, 2, "l,r");
+}
+
 static void ptx_order(Llvm *L, const KInst *n)
 {
     if (n->kind == K_COPY_COMMIT)
@@ -223,7 +230,7 @@ static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool str
 static const LlvmTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
     .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence,
-    .copy_async = ptx_copy_async, .order = ptx_order, .annotate = ptx_annotate,
+    .copy_async = ptx_copy_async, .prefetch = ptx_prefetch, .order = ptx_order, .annotate = ptx_annotate,
     .max_access = 16,
 };
 

@@ -6,7 +6,8 @@
  * `stages` turns ahead, and finds there what the product wants in its registers (K_MMA says which): no barrier, no bank twice. Frozen
  * weights are asked for before the kernels before this one have ended, and the next kernel is let in when the last of them are on
  * their way: memory stays busy from one product to the next. x comes from the caches, `ahead` turns before it is wanted: what is on
- * its way from memory is in its way, too.
+ * its way from memory is in its way, too. The second-level cache is told `fetch` turns before a copy is begun: more is under way than
+ * shared memory has room for.
  *
  * A block takes `rounds` groups of row tiles one after the other: all blocks find room at once, and the copies never pause. After each,
  * the sums of the warps meet in shared memory and are added in a fixed order; then the group's expressions run on whole results, one
@@ -15,7 +16,8 @@
  * Rows past the end are clamped, not masked: an extra row or column of the product is never stored. Where the group reads two parts of
  * the product together (gate and up of stacked projections), a block computes the same row tiles of both.
  *
- * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way), ahead. */
+ * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way),
+ * ahead, fetch. */
 #include "codegen/kinds/product.h"
 
 #include <math.h>
@@ -29,7 +31,7 @@ enum {
 
 /* ---- schedules --------------------------------------------------------------------------------------------------------------- */
 typedef struct {
-    int64_t warps, span, rounds, steps, stages, ahead;     /* of the schedule; span: row tiles of a part */
+    int64_t warps, span, rounds, steps, stages, ahead, fetch;     /* of the schedule; span: row tiles of a part */
     int64_t parts, tiles, sets, chains;             /* parts that are read of the product; row tiles of all; sets of columns; sums of each */
     int64_t depth, turns;                           /* k; turns of a round */
     Dim start[MATMUL_PLACES], columns;              /* where a part begins; how many columns each has */
@@ -42,7 +44,8 @@ static Layout layout_of(const KindProblem *p, const Schedule *s)
     const Index *at;
     DimPool *d = p->cx->dims;
     Layout z = {.warps = schedule_get(s, "warps", 8), .span = schedule_get(s, "tiles", 1), .rounds = schedule_get(s, "rounds", 1),
-                .steps = schedule_get(s, "steps", 1), .stages = schedule_get(s, "stages", 4), .ahead = schedule_get(s, "ahead", 1)};
+                .steps = schedule_get(s, "steps", 1), .stages = schedule_get(s, "stages", 4), .ahead = schedule_get(s, "ahead", 1),
+                .fetch = schedule_get(s, "fetch", 0)};
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
     uint32_t places = group_places(p->cx, p->g, p->g->matmul, &at);
     z.parts = matmul_columns(p->cx, p->g, p->g->matmul, at, places, z.start);
@@ -75,7 +78,8 @@ static int64_t registers(const Layout *z) { return 4 * (z->chains * z->tiles * z
 static const char *illegal(const KindProblem *p, const Layout *z, int64_t m)
 {
     bool counts = z->warps >= 1 && z->warps <= 16 && z->span >= 1 && z->rounds >= 1 && z->steps >= 1 && z->steps <= MAX_STEPS &&
-                  z->stages >= 1 && z->stages <= MAX_STAGES && z->ahead >= 1 && z->ahead <= MAX_AHEAD && z->tiles <= MAX_TILES;
+                  z->stages >= 1 && z->stages <= MAX_STAGES && z->ahead >= 1 && z->ahead <= MAX_AHEAD && z->fetch >= 0 &&
+                  z->tiles <= MAX_TILES;
     return !counts                                                ? "a count is out of its range"
          : registers(z) > 230 || registers(z) * z->warps * 32 > UNIT_REGISTERS ? "more sums and fragments than a thread can hold"
          : m * z->span * TILE > MAX_RESULTS * z->warps * 32         ? "more results than the threads of a block can finish"
@@ -111,9 +115,10 @@ static int64_t turns_ahead(const Layout *z, int64_t stages)
     return ahead;
 }
 
-/* shape: warps, tiles of each part, steps times all tiles in a turn, blocks a unit, KB of shared memory in each unit. So many rounds that
+/* shape: warps, tiles of each part, steps times all tiles in a turn, blocks a unit, KB of shared memory in each unit, KB under
+ * way in each unit with those in the second-level cache. So many rounds that
  * all blocks are there at once. What is predicted to be faster goes first, else the order of the tables counts. */
-static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, const int16_t shape[5])
+static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, const int16_t shape[6])
 {
     int64_t warps = shape[0], span = shape[1], steps = shape[2], blocks = shape[3] * p->m->units, bytes = shape[4] * 1024 / shape[3];
     Schedule s = {.kind = "smallm"};
@@ -133,6 +138,9 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
     stages = stages < 1 ? 1 : stages > most ? most : stages;
     schedule_set(&s, "stages", stages);
     schedule_set(&s, "ahead", turns_ahead(&z, stages));
+    int64_t turn = 4 * ring_words(&z) / z.stages * shape[3], fetch = shape[5] * 1024 / turn - stages;
+    fetch = fetch < all - stages ? fetch : all - stages;
+    schedule_set(&s, "fetch", fetch > 0 ? fetch : 0);
     z = layout_of(p, &s);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
@@ -147,15 +155,16 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
 
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
-    static const int16_t few[][5] = {
-        {8, 1, 2, 1, 112}, {8, 1, 1, 1, 112}, {8, 1, 4, 1, 112}, {8, 1, 2, 1, 64}, {8, 1, 2, 2, 112}, {8, 1, 2, 2, 208}, {16, 1, 2, 1, 112},
-        {16, 1, 1, 1, 112}, {4, 1, 2, 2, 112}, {4, 1, 4, 2, 112}, {4, 1, 4, 1, 112}, {8, 1, 4, 1, 208}, {8, 1, 1, 3, 208}, {8, 2, 2, 1, 112},
-        {8, 2, 4, 1, 112}, {8, 4, 4, 1, 112}, {4, 1, 2, 4, 208}, {4, 1, 1, 2, 64}, {2, 1, 2, 4, 64}, {2, 1, 1, 2, 48}, {1, 1, 1, 4, 32},
-        {1, 1, 4, 2, 16},
+    static const int16_t few[][6] = {
+        {8, 1, 2, 1, 112, 240}, {8, 1, 4, 1, 112, 240}, {8, 1, 2, 1, 112, 0}, {8, 1, 4, 1, 112, 0}, {8, 1, 2, 3, 224, 0}, {8, 1, 2, 3, 224, 320},
+        {8, 1, 4, 1, 160, 0}, {8, 1, 4, 1, 160, 320}, {8, 1, 2, 1, 64, 240}, {8, 1, 2, 2, 112, 240}, {8, 1, 2, 2, 208, 0}, {16, 1, 2, 1, 112, 240},
+        {16, 1, 2, 1, 208, 0}, {8, 1, 4, 1, 208, 0}, {8, 1, 4, 1, 112, 480}, {8, 1, 1, 1, 112, 0}, {4, 1, 2, 2, 112, 0}, {4, 1, 4, 2, 112, 240},
+        {8, 2, 2, 1, 112, 240}, {8, 2, 4, 1, 112, 0}, {8, 4, 4, 1, 112, 0}, {4, 1, 2, 4, 208, 0}, {4, 1, 1, 2, 64, 0}, {2, 1, 2, 4, 64, 0},
+        {2, 1, 1, 2, 48, 0}, {1, 1, 1, 4, 32, 0}, {1, 1, 4, 2, 16, 0},
     };
-    static const int16_t many[][5] = {          /* rows of x that are read again by every block: more tiles for each reading */
-        {8, 4, 4, 1, 208}, {8, 2, 2, 1, 208}, {8, 1, 2, 1, 208}, {4, 4, 4, 1, 208}, {4, 2, 2, 2, 208}, {8, 1, 1, 1, 112}, {16, 2, 2, 1, 208},
-        {4, 1, 1, 2, 208},
+    static const int16_t many[][6] = {          /* rows of x that are read again by every block: more tiles for each reading */
+        {8, 4, 4, 1, 208, 240}, {8, 2, 2, 1, 208, 240}, {8, 1, 2, 1, 208, 240}, {4, 4, 4, 1, 208, 0}, {4, 2, 2, 2, 208, 0}, {8, 1, 1, 1, 112, 240},
+        {16, 2, 2, 1, 208, 0}, {4, 1, 1, 2, 208, 0},
     };
     bool sets = rows_of(p) > 2 * COLUMNS;
     uint32_t n = 0, shapes = sets ? sizeof many / sizeof *many : sizeof few / sizeof *few;
@@ -261,6 +270,25 @@ static void ask_for_weights(const Stream *s, Dim q)
     }
 }
 
+/* Tells the second-level cache of a turn: a row a thread, all the block's k's of it. The last, ragged ones are left out. */
+static void fetch_weights(const Stream *s, Dim q)
+{
+    DimPool *p = s->x.p;
+    Kernel *k = s->x.k;
+    Turn t = turn_at(s, q);
+    int64_t width = s->z.span * TILE, chunk = s->z.warps * s->z.steps * STEP;
+    Dim thread = s->x.b->thread, part = dim_min(p, dim_floordiv(p, thread, dim_const(p, width)), dim_const(p, s->z.parts - 1));
+    Dim first = dim_mul_const(p, dim_mod(p, q, dim_const(p, s->z.turns)), chunk), start = s->z.start[0];
+    Dim row = clamped(p, dim_add(p, t.col0, dim_mod(p, thread, dim_const(p, width))), s->z.columns);
+    if (s->z.parts > 1)
+        start = dim_add(p, start, dim_mul_const(p, part, s->z.start[1]->value - start->value));
+    KInst *mask = mask_and(k, unless_sure(k_test(k, thread, dim_const(p, s->z.tiles * TILE), 1)),
+                           unless_sure(k_test(k, dim_add_const(p, first, chunk - 1), s->x.depth, 1)));
+    Dim from = position(s, &s->w, &t, dim_add(p, row, start), first);
+    if (dim_divides(p, dim_const(p, 8), from))                    /* known to be aligned; it is only a hint */
+        k_prefetch(k, s->w_buffer, from, 2 * chunk, mask_and(k, t.there, mask));
+}
+
 typedef struct { KInst *at[MAX_AHEAD * MAX_STEPS * MAX_SETS]; } Rows;             /* [turn][step][set] */
 typedef struct { KInst *at[MAX_STEPS * MAX_TILES * 2]; } Weights;      /* [step][tile][half] */
 typedef struct { KInst *at[CHAINS * MAX_TILES * MAX_SETS]; } Sums;     /* [tile][set][chain] */
@@ -310,6 +338,12 @@ static Rows begin(const Stream *s)
     ask_for_weights(s, loop->var);
     k_copy_commit(k);
     k_loop_end(k, loop, NULL);
+    int64_t rest = s->z.rounds * s->z.turns - s->z.stages, fetch = rest < s->z.fetch ? rest : s->z.fetch;
+    if (fetch > 0) {
+        KInst *more = k_loop(k, "fetch", dim_const(s->x.p, s->z.stages), dim_const(s->x.p, s->z.stages + fetch), 1, NULL, 0, 1);
+        fetch_weights(s, more->var);
+        k_loop_end(k, more, NULL);
+    }
     if (early)
         k_wait(k);
     if (s->z.stages == s->z.rounds * s->z.turns)
@@ -334,6 +368,12 @@ static void ask_ahead(const Stream *s, Dim q)
         k_if_end(k, some, NULL, 0);
     }
     k_copy_commit(k);
+    if (s->z.fetch > 0 && s->z.stages + s->z.fetch < s->z.rounds * s->z.turns) {
+        Dim later = dim_add_const(p, q, s->z.stages + s->z.fetch);
+        KInst *some = k_if(k, k_test(k, later, n_turns(s), 1));
+        fetch_weights(s, clamped(p, later, n_turns(s)));
+        k_if_end(k, some, NULL, 0);
+    }
 }
 
 static Sums round_of_turns(const Stream *s, Dim round, Rows *x)

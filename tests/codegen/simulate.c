@@ -208,6 +208,13 @@ static void copy_async(Sim *s, const KInst *n, uint32_t t)
     vec_push(s->a, &s->copies, c);
 }
 
+static void prefetch(Sim *s, const KInst *n, uint32_t t)
+{
+    int64_t i = value_of(s, n->index, t), count = n->i / dtype_bytes(s->k->buffers.data[n->buffer].dtype);
+    if (!masked_off(s, n, 0, t, 0) && !too_early(s, n, t) && (i < 0 || i + count > s->counts[n->buffer]))
+        fail(s, n, "prefetch out of bounds");
+}
+
 static void copy_commit(Sim *s, uint32_t t)
 {
     s->commits[t]++;
@@ -410,6 +417,7 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_CARRY: case K_RESULT: memcpy(v, carried(s, n->of, (uint32_t)n->i, t), lanes * sizeof *v); return;
     case K_ATOMIC_ADD: atomic_add(s, n, t); return;
     case K_COPY_ASYNC:  copy_async(s, n, t); return;
+    case K_PREFETCH:    prefetch(s, n, t); return;
     case K_COPY_COMMIT: copy_commit(s, t); return;
     case K_COPY_WAIT:   copy_wait(s, n, t); return;
     case K_WAIT:        s->waited[t] = true; return;
