@@ -92,6 +92,7 @@ typedef struct CompileOptions {
     CodegenOptions codegen;
     const ChoicePick *picks; uint32_t n_picks;     /* measured choices; others take the model's default */
     const Str *plain; uint32_t n_plain;            /* choices whose rewritten form the values of weights rule out (compile_weights) */
+    const Str *keeps; uint32_t n_keeps;            /* choices that keep a weight beside its pieces, which do not hold all of it */
     bool no_weights;                               /* leave plan->weights[i].data NULL */
 } CompileOptions;
 

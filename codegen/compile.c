@@ -14,19 +14,27 @@ static const ChoicePick *find_pick(const CompileOptions *o, Str id)
     return NULL;
 }
 
-static bool is_plain(const CompileOptions *o, Str id)
+static bool listed(const Str *ids, uint32_t n, Str id)
 {
-    for (uint32_t i = 0; i < o->n_plain; i++)
-        if (!strcmp(o->plain[i], id))
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(ids[i], id))
             return true;
     return false;
 }
 
+static bool is_plain(const CompileOptions *o, Str id) { return listed(o->plain, o->n_plain, id); }
+
+#define NOT_HELD "that f16 pieces do not hold: numbers that are not finite, or nonzero ones more than 2^29 apart"
+
 static PlanDecision plain_decision(Context *cx, Str id)
 {
-    Str why = str_intern(cx->strs, "a weight has a row or column that f16 pieces do not hold: numbers that are not finite, or nonzero "
-                                   "ones more than 2^29 apart");
-    return (PlanDecision){id, str_intern(cx->strs, "as written"), why};
+    return (PlanDecision){id, str_intern(cx->strs, "as written"), str_intern(cx->strs, "a weight has rows or columns " NOT_HELD)};
+}
+
+static PlanDecision kept_decision(Context *cx, Str id)
+{
+    return (PlanDecision){id, str_intern(cx->strs, "split_matmul"),
+                          str_intern(cx->strs, "a weight has a few rows or columns " NOT_HELD "; it is kept, and they are computed from it")};
 }
 
 typedef struct { double best, first; bool tried, matters; } Trial;
@@ -93,6 +101,8 @@ static bool compile_plan(Context *cx, Task *t, const Workload *w, const CompileO
     out->with_choices = graph_specialise(out->graph, NULL, 0);
     PassOptions passes = o->passes;
     passes.numerics = t->numerics;
+    passes.keeps = o->keeps;
+    passes.n_keeps = o->n_keeps;
     CodegenOptions codegen = o->codegen;
     codegen.numerics = t->numerics;
     if (!out->with_choices || !pipeline_run(out->with_choices, &passes, &out->report) ||
@@ -113,32 +123,43 @@ static bool compile_plan(Context *cx, Task *t, const Workload *w, const CompileO
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------------------- */
-/* Do the pieces of this weight, right operand of product `n`, hold all of it? Its scales say so. */
-static bool weight_holds(Context *cx, const Compiled *c, const Node *n)
+/* Columns of this weight, right operand of product `n`, that its pieces do not hold; its scales say so. */
+static int64_t columns_not_held(Context *cx, const Compiled *c, const Node *n)
 {
     Str recipe = weight_describe(cx, c->resolved, split_operand(n, 1).inv).recipe;
     vec_foreach(PlanWeight, w, &c->plan->weights)
-        if (w->recipe == recipe)
-            return w->data && recipe_scales_hold(w->data);
-    return false;                                      /* they are not where they were looked for: nobody vouches for them */
+        if (w->recipe == recipe && w->data)
+            return recipe_scales_bad(w->data);
+    return INT64_MAX;                                  /* they are not where they were looked for: nobody vouches for them */
 }
 
-/* Adds to the choices that must stay as written; false: none. */
-static bool find_plain(Context *cx, Compiled *c)
+static bool add_id(Context *cx, const Str **ids, uint32_t *n, Str id)
 {
-    Vec(Str) plain = {0};
+    if (listed(*ids, *n, id))
+        return false;
+    Str *longer = arena_new_array(cx->arena, Str, *n + 1);
+    for (uint32_t i = 0; i < *n; i++)
+        longer[i] = (*ids)[i];
+    longer[(*n)++] = id;
+    *ids = longer;
+    return true;
+}
+
+/* Products of weights whose pieces do not hold all of them: with a few such columns the weight is kept beside its pieces, and the
+ * product computes those from it; with many it stays as written. False: there are none that are not taken care of. */
+static bool find_not_held(Context *cx, Compiled *c)
+{
+    enum { FEW = 64 };                                 /* one column in so many: they cost a dot product of their own each */
+    CompileOptions *o = &c->options;
     bool found = false;
-    for (uint32_t i = 0; i < c->options.n_plain; i++)
-        vec_push(cx->arena, &plain, c->options.plain[i]);
     for (uint32_t i = 0; i < c->resolved->nodes.n; i++) {
         const Node *n = c->resolved->nodes.data[i];
-        bool folds = n->op == OP_SPLIT_MATMUL && !split_operand(n, 1).exact && split_operand(n, 1).inv;
-        if (folds && !weight_holds(cx, c, n) && !is_plain(&c->options, split_choice_id(cx, n))) {
-            vec_push(cx->arena, &plain, split_choice_id(cx, n));
-            c->options.plain = plain.data;
-            c->options.n_plain = plain.n;
-            found = true;
-        }
+        if (n->op != OP_SPLIT_MATMUL || split_operand(n, 1).exact || !split_operand(n, 1).inv)
+            continue;
+        int64_t bad = columns_not_held(cx, c, n), columns = n->type.shape.d[node_rank(n) - 1]->value;
+        Str id = split_choice_id(cx, n);
+        if (bad)
+            found |= bad <= columns / FEW ? add_id(cx, &o->keeps, &o->n_keeps, id) : add_id(cx, &o->plain, &o->n_plain, id);
     }
     return found;
 }
@@ -156,10 +177,13 @@ static bool compile_again(Context *cx, Task *t, Compiled *c)
         graph_free(graphs[i]);
     c->plan->decisions.n = 0;
     vec_foreach(PlanDecision, d, &old.plan->decisions)
-        if (!is_plain(&c->options, d->choice))
+        if (!is_plain(&c->options, d->choice) && !listed(c->options.keeps, c->options.n_keeps, d->choice))
             vec_push(cx->arena, &c->plan->decisions, *d);
     for (uint32_t i = 0; i < c->options.n_plain; i++)
         vec_push(cx->arena, &c->plan->decisions, plain_decision(cx, c->options.plain[i]));
+    for (uint32_t i = 0; i < c->options.n_keeps; i++)
+        if (!is_plain(&c->options, c->options.keeps[i]))
+            vec_push(cx->arena, &c->plan->decisions, kept_decision(cx, c->options.keeps[i]));
     return true;
 }
 
@@ -174,7 +198,7 @@ bool compile_weights(Context *cx, Task *t, Compiled *list, uint32_t n)
             return false;
         again = false;
         for (uint32_t i = 0; i < n; i++)
-            if (find_plain(cx, &list[i])) {
+            if (find_not_held(cx, &list[i])) {
                 again = true;
                 if (!compile_again(cx, t, &list[i]))
                     return false;

@@ -14,6 +14,7 @@ typedef struct PassOptions {
     Numerics numerics;                                    /* contract class: which exactness may fire */
     bool f16_products;                                    /* the target multiplies f16 matrices with fp32 sums many times as fast as f32 ones */
     double split_work;                                    /* least 2 M N K of an f32 product to be offered as one of f16 pieces; 0: the usual */
+    const char *const *keeps; uint32_t n_keeps;           /* choices of split products that keep a frozen right operand beside its pieces */
     uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 

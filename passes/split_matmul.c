@@ -10,7 +10,7 @@
  * all exact but for the two roundings to f16. s m lies in [2^14, 2^15), near the top of f16; lo has a scale of its own, so that it
  * does not underflow. inv is negative where the pieces do not hold the line: it has a number that is not finite, or nonzero ones
  * more than 2^29 apart. The product then computes that line from the originals, which go along; a frozen b leaves its original behind:
- * whoever has its numbers must see to it that no inv of it is negative (codegen/compile.c does).
+ * whoever has its numbers must see to it that no inv of it is negative, or have it kept (codegen/compile.c does).
  *
  * An operand keeps its layout in memory; rows of pieces must start at multiples of 16 bytes, so k is padded with zeros where it is the
  * contiguous dim (to whole cache lines where it is long), and an operand that is contiguous along M or N is turned where that is no multiple of 8.
@@ -206,6 +206,16 @@ static Pieces split(const Splitter *s, const Side *side, bool turn, Dim depth)
     };
 }
 
+/* A frozen right operand of which the pieces do not hold some columns: the product finds those in the original. */
+static bool keeps(const Splitter *s, const Node *n)
+{
+    Str id = split_choice_id(s->g->cx, n);
+    for (uint32_t i = 0; i < s->cx->opt->n_keeps; i++)
+        if (!strcmp(s->cx->opt->keeps[i], id))
+            return true;
+    return false;
+}
+
 static Node *split_product(const Splitter *s, const Node *n)
 {
     Graph *g = s->g;
@@ -228,7 +238,7 @@ static Node *split_product(const Splitter *s, const Node *n)
     in[count++] = a.inv;
     in[count++] = b.inv;
     in[count++] = a.exact;
-    if (!s->weight[n->in[1]->id])
+    if (!s->weight[n->in[1]->id] || keeps(s, n))
         in[count++] = b.exact;
     bool k_last[2] = {side[0].k_last || turn[0], side[1].k_last || turn[1]};
     Attr attrs[] = {{.key = ATTR_TRANS_A, .i = !k_last[0]}, {.key = ATTR_TRANS_B, .i = k_last[1]}, {.key = ATTR_TERMS, .i = s->terms}};

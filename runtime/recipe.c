@@ -466,10 +466,12 @@ bool recipe_is_scales(const char *recipe)
     return false;
 }
 
-bool recipe_scales_hold(const Tensor *scales)
+int64_t recipe_scales_bad(const Tensor *scales)
 {
+    int64_t bad = 0;
     for (int64_t i = 0; i < tensor_count(scales); i++)
-        if (dtype_load(scales->dtype, (const char *)scales->data + i * dtype_bytes(scales->dtype)) < 0)
-            return false;
-    return true;
+        bad += dtype_load(scales->dtype, (const char *)scales->data + i * dtype_bytes(scales->dtype)) < 0;
+    return bad;
 }
+
+bool recipe_scales_hold(const Tensor *scales) { return !recipe_scales_bad(scales); }

@@ -21,3 +21,4 @@ RecipeResult recipe_make(Arena *a, const char *recipe, const Str *params, const 
  * its line: recipe_scales_hold is false then. */
 bool recipe_is_scales(const char *recipe);
 bool recipe_scales_hold(const Tensor *scales);
+int64_t recipe_scales_bad(const Tensor *scales);      /* how many are negative */

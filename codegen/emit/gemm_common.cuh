@@ -172,7 +172,8 @@ struct GemmShare {
     }
     static __device__ __forceinline__ long long step(const GemmMatrix &x) { return x.trans ? x.ld : 1; }
 
-    // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it.
+    // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it. Many loads at a time: a line is
+    // alone with its latency.
     __device__ __forceinline__ float exact(const GemmProblem &p, int i, int j) const
     {
         using Piece = typename GemmPiece<IS_TF32>::Type;
@@ -180,14 +181,14 @@ struct GemmShare {
         float x = 0.0f;
         if (!p.from_pieces) {
             const float *b = line<float>(p.exact_b, j);
-            #pragma unroll 8
+            #pragma unroll 16
             for (int k = 0; k < p.k_exact; k++)
                 x = fmaf(a[k * step(p.exact_a)], b[k * step(p.exact_b)], x);
             return x;
         }
         const Piece *high = line<Piece>(p.b, j), *low = line<Piece>(p.b_lo, j);
         const float scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
-        #pragma unroll 4
+        #pragma unroll 8
         for (int k = 0; k < p.k_exact; k++) {
             float b = value(high[k * step(p.b)]);
             if constexpr (THREE)

@@ -196,6 +196,33 @@ static void test_fallback(void **state)
     }
 }
 
+/* One column of 64 that the pieces do not hold: the weight is kept beside them, and the product stays split. */
+static void test_kept(void **state)
+{
+    (void)state;
+    Made m = make("task: kept\ninputs: {x: 'f32[64, 64]'}\nparams: {w: 'f32[64, 64]'}\n"
+                  "graph: |\n"
+                  "  %r = eq(iota(shape=[64, 64], axis=0, dtype=f32), 5.0)\n"
+                  "  %c = eq(iota(shape=[64, 64], axis=1, dtype=f32), 7.0)\n"
+                  "  %u = mul(%w, where(logical_and(%r, %c), const(value=1e-12, dtype=f32), const(value=1, dtype=f32)))\n"
+                  "  %y = linear(%x, %u)\noutputs: [y]\nnumerics: fp32\n", "split_matmul@64x64x64", false);
+    assert_int_equal(splits(m.c.resolved), 1);
+    for (uint32_t i = 0; i < m.c.resolved->nodes.n; i++)
+        if (m.c.resolved->nodes.data[i]->op == OP_SPLIT_MATMUL)
+            assert_non_null(split_operand(m.c.resolved->nodes.data[i], 1).exact);
+    int64_t bad = 0;
+    vec_foreach(PlanWeight, w, &m.c.plan->weights) {
+        assert_non_null(w->data);
+        bad += w->recipe && recipe_is_scales(w->recipe) ? recipe_scales_bad(w->data) : 0;
+    }
+    assert_int_equal(bad, 1);
+    uint32_t said = 0;
+    vec_foreach(PlanDecision, d, &m.c.plan->decisions)
+        said += !strcmp(d->choice, m.choice) && strstr(d->evidence, "it is kept") != NULL;
+    assert_int_equal(said, 1);
+    made_end(&m);
+}
+
 /* ---- reloaded ------------------------------------------------------------------------------------------------------------------------ */
 enum { M = 64, K = 45, N = 70 };
 
@@ -260,7 +287,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_fallback), cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_fallback), cmocka_unit_test(test_kept), cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
 }
