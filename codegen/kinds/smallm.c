@@ -91,13 +91,17 @@ static double cost(const KindProblem *p, const Schedule *s)
     return fmax(seconds, cached) + p->m->launch_seconds;
 }
 
-/* Turns that x is ahead: a power of two, so that the unrolled loop comes out even, in few registers. */
-static int64_t turns_ahead(const SmallmLayout *z)
+/* Turns that x is ahead: a power of two, so that the unrolled loop comes out even, in the registers of so many blocks a unit. */
+static int64_t turns_ahead(SmallmLayout z, int64_t blocks)
 {
-    int64_t ahead = 1;
-    while (z->turns % (2 * ahead) == 0 && 2 * ahead * z->steps * z->sets <= 8)
-        ahead *= 2;
-    return ahead;
+    int64_t threads = 32 * z.warps * (blocks > 2 ? blocks : 2);
+    for (z.ahead = 1; z.turns % (2 * z.ahead) == 0 && 2 * z.ahead * z.steps * z.sets <= 8; z.ahead *= 2) {
+        SmallmLayout more = z;
+        more.ahead *= 2;
+        if (registers(&more) * threads > UNIT_REGISTERS)
+            break;
+    }
+    return z.ahead;
 }
 
 /* Blocks a unit (0: as one round each needs), KB of shared memory in a unit, KB under way there and towards the second-level cache. */
@@ -127,7 +131,7 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
     stages = stages < most ? stages : most;
     int64_t fetch = shape.all * 1024 / (turn * shape.blocks) - stages;
     schedule_set(&s, "stages", stages);
-    schedule_set(&s, "ahead", turns_ahead(&z));
+    schedule_set(&s, "ahead", turns_ahead(z, shape.blocks));
     schedule_set(&s, "fetch", fetch < 0 ? 0 : fetch < all - stages ? fetch : all - stages);
     z = layout_of(p, &s);
     for (uint32_t i = 0; i < *n; i++)
