@@ -1,5 +1,6 @@
 /* codegen/kind.c — the list of kernel kinds, and what they share. */
 #include "codegen/kind.h"
+#include "codegen/group.h"
 
 #include <string.h>
 
@@ -127,6 +128,25 @@ double group_seconds_memory(const KindProblem *p)
     double flops = (double)dim_typical(p->g->flops);
     double memory = bytes / p->m->copy_bandwidth, arithmetic = flops / p->m->flops_fma;
     return memory > arithmetic ? memory : arithmetic;
+}
+
+static double product_flops(const KindProblem *p)
+{
+    Dim m, n, k, batch;
+    if (!p->g->matmul)
+        return 0;
+    matmul_extents(p->cx->dims, p->g->matmul, &m, &n, &k, &batch);
+    return 2 * (double)dim_typical(m) * (double)dim_typical(n) * (double)dim_typical(k) * (double)dim_typical(batch);
+}
+
+const char *product_inside_refused(const KindProblem *p)
+{
+    return p->m->target == TARGET_CUDA && product_flops(p) > 1e9 ? "a matrix product is too much for a serial loop in it" : NULL;
+}
+
+double product_inside_seconds(const KindProblem *p)
+{
+    return product_flops(p) / (p->m->target == TARGET_CUDA ? p->m->flops_fma / 20 : p->m->flops_fma / 32);      /* no reuse */
 }
 
 void store_outputs_at(KindBuild *b, const Dim *coords, uint32_t lanes, KInst *mask)

@@ -56,6 +56,10 @@ uint64_t group_outputs_along(const Group *g);
 bool  reduces_contiguous(const Node *reduce);             /* the operand's last dim is among the reduced ones */
 int64_t dim_typical(Dim d);                               /* a representative value for cost: the constant, or a middling one of the range */
 uint32_t group_widest_bytes(const Group *g);              /* largest element among full-size operands: decides vector width */
+/* Kinds that are not for products may compute one inside, element by element in a serial loop: an end to that, in words, where it
+ * would take long on a GPU. NULL: none. */
+const char *product_inside_refused(const KindProblem *p);
+double product_inside_seconds(const KindProblem *p);      /* what such a loop adds */
 double group_seconds_memory(const KindProblem *p);        /* bytes over copy bandwidth, L2-resident operands faster */
 /* Partial results of `split` blocks for the same outer elements meet in memory; the block that comes last combines them in order,
  * so that the result does not depend on the schedule of blocks. `value[i]`: this thread's result of reduction i, `at` outer

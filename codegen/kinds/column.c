@@ -15,6 +15,8 @@ static bool accepts(const KindProblem *p, const char **why_not)
         *why_not = g->reduces.n ? "too many reductions" : "no reduction";
         return false;
     }
+    if ((*why_not = product_inside_refused(p)))
+        return false;
     for (uint32_t i = 0; i < g->reduces.n; i++) {
         const Node *n = g->reduces.data[i].node;
         if (reduces_contiguous(n) || reduce_op(n) == OP_NONE) {

@@ -10,6 +10,8 @@ static bool accepts(const KindProblem *p, const char **why_not)
         *why_not = g->reduces.n ? "the reduction's result is used along the row" : "no reduction";
         return false;
     }
+    if ((*why_not = product_inside_refused(p)))
+        return false;
     Dim length = reduced_count(p->cx->dims, g->reduces.data[0].node);
     for (uint32_t i = 0; i < g->reduces.n; i++) {
         const GroupReduce *r = &g->reduces.data[i];

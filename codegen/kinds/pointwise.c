@@ -8,6 +8,8 @@
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
+    if ((*why_not = product_inside_refused(p)))
+        return false;
     for (uint32_t i = 0; i < p->g->nodes.n; i++)
         if (op_class(p->g->nodes.data[i]->op) == CLASS_SCAN) {
             *why_not = "a scan needs a kind of its own";
@@ -69,7 +71,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         if (threads < resident / 4)
             seconds *= 1.05;                                    /* too little in flight to hide latency */
     }
-    /* reductions and products inside are serial loops, run again for every element */
+    /* reductions inside are serial loops, run again for every element; so are products */
     double again = 0, chain = 0, elements = (double)dim_typical(count(p));
     for (uint32_t i = 0; i < p->g->nodes.n; i++) {
         const Node *n = p->g->nodes.data[i];
@@ -82,7 +84,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         chain += k && p->m->target == TARGET_CUDA ? 2e-8 * (double)dim_typical(k) : 0;      /* a load and an addition at a time */
     }
     again /= p->m->target == TARGET_CUDA ? p->m->flops_fma : p->m->flops_fma / 32;               /* no reuse, often no vectors */
-    seconds += again > chain ? again : chain;
+    seconds += (again > chain ? again : chain) + product_inside_seconds(p);
     return seconds + p->m->launch_seconds;
 }
 

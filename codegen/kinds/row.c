@@ -20,6 +20,8 @@ static bool accepts(const KindProblem *p, const char **why_not)
         *why_not = "no reduction";
         return false;
     }
+    if ((*why_not = product_inside_refused(p)))
+        return false;
     for (uint32_t i = 0; i < g->reduces.n; i++)
         if (reduce_op(g->reduces.data[i].node) == OP_NONE) {
             *why_not = "argmax and argmin";
@@ -166,7 +168,7 @@ static double cost(const KindProblem *p, const Schedule *s)
         seconds *= 1.1;
     if (!reduces_contiguous(p->g->reduces.data[0].node))
         seconds *= p->m->target == TARGET_CUDA ? 8 : 2;      /* a sector, or a line, for every element */
-    return seconds + p->m->launch_seconds;
+    return seconds + product_inside_seconds(p) + p->m->launch_seconds;
 }
 
 static Dim grid(const KindProblem *p, const Schedule *s)
