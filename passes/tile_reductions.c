@@ -134,6 +134,14 @@ static Node *plain(const Place *l)
     return reduce_rest(l, reduce_pieces(l, l->reduce->op, in_pieces(l, l->x)));
 }
 
+/* A sum of f16 or bf16 adds in fp32 and rounds once, at its end. */
+static Node *narrow_sum(const Place *l)
+{
+    Place wide = *l;
+    wide.x = graph_cast(l->g, l->x, DT_F32);
+    return graph_cast(l->g, plain(&wide), l->reduce->type.dtype);
+}
+
 static Node *sum_of_exponentials(const Place *l, Node *h)
 {
     Graph *g = l->g;
@@ -231,11 +239,12 @@ static Node *rewritten(Tiler *t, Node *n)
     bool sum = n->op == OP_REDUCE_SUM;
     if ((!sum && n->op != OP_REDUCE_MAX && n->op != OP_REDUCE_MIN) || s.relation == APART || !reduces_last(n) || !whole(t, v, &s))
         return NULL;
-    if (sum && (v->type.dtype != DT_F32 || n->type.dtype != DT_F32))       /* narrow sums round once */
+    bool narrow = sum && (v->type.dtype == DT_F16 || v->type.dtype == DT_BF16) && n->type.dtype == v->type.dtype;
+    if (sum && !narrow && (v->type.dtype != DT_F32 || n->type.dtype != DT_F32))
         return NULL;
     if (s.relation == WITHIN)
-        return !piece_of(n) && aim(&l, v) ? plain(&l) : NULL;
-    if (!sum || t->cx->opt->numerics.otherwise == NUM_IEEE)
+        return piece_of(n) || !aim(&l, v) ? NULL : narrow ? narrow_sum(&l) : plain(&l);
+    if (!sum || narrow || t->cx->opt->numerics.otherwise == NUM_IEEE)
         return NULL;
     if (v->op == OP_EXP && is_shifted(t, v->in[0], &s, &x, &h) && aim(&l, x))
         return sum_of_exponentials(&l, h);
