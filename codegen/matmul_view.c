@@ -4,6 +4,8 @@
 #include "codegen/group.h"
 #include "codegen/kind.h"
 
+#include <math.h>
+
 /* One right operand for all batches: the batches are just more rows. */
 static bool rows_collapse(const Node *n)
 {
@@ -136,6 +138,16 @@ static bool in_boxes(Context *cx, const Node *n, uint32_t k)
            sixteenths(cx->dims, v.stride_batch, size);
 }
 
+/* The template counts rows, columns and tiles of 64 by 32 or more in 31 bits, and a tensor map has no empty dim. */
+static bool countable(DimPool *p, const Node *n)
+{
+    static const double most = (double)(INT32_MAX - 1024);
+    Dim m, nn, k, batch;
+    matmul_extents(p, n, &m, &nn, &k, &batch);
+    double tiles = (ceil((double)m->lo / 64) + 1) * (ceil((double)nn->lo / 32) + 1) * (double)batch->lo;
+    return k->lo > 0 && k->lo < most && m->lo < most && nn->lo < most && tiles < most;
+}
+
 const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
 {
     DType t = n->in[0]->type.dtype;
@@ -145,6 +157,8 @@ const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
         return "the template is CUDA C, and there is no NVRTC";
     if (n->op != OP_MATMUL)
         return NULL;                              /* made for it */
+    if (!countable(cx->dims, n))
+        return "its sums may be empty, or it has more rows, columns or tiles than 31 bits count";
     if ((t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
         return "its operands are not of one 16-bit type";
     return in_boxes(cx, n, 0) && in_boxes(cx, n, 1) ? NULL : "an operand has rows that do not start at multiples of 16 bytes";

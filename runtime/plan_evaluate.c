@@ -88,7 +88,8 @@ static bool matmul_inside(const Plan *p, const BoundPlan *b, const PlanMatmul *m
 
 /* ---- tensor maps: within what the copy engine takes, and inside their buffers ---- */
 
-static const int64_t MAX_MAP_DIM = (int64_t)1 << 32, MAX_MAP_STRIDE = ((int64_t)1 << 40) - 16;
+/* Copies begin at coordinates of 32 bits with a sign. */
+static const int64_t MAX_MAP_DIM = (int64_t)1 << 31, MAX_MAP_STRIDE = ((int64_t)1 << 40) - 16;
 
 static bool map_values(const Values *x, const PlanTensorMap *m, const char *of, BoundTensorMap *o)
 {

@@ -177,7 +177,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
         *o->seconds = fmax(*o->seconds, cpu_seconds() - start);
     if (!*plan || (o->nvrtc && !take_nvrtc(cx, *plan)))
         return false;
-    bool used = !o->kind;
+    bool used = !o->kind || o->other_kinds;
     for (uint32_t i = 0; i < (*plan)->steps.n; i++)
         used |= co.use_library && (*plan)->steps.data[i].kind == STEP_MATMUL;
     for (uint32_t i = 0; i < (*plan)->kernels.n; i++)

@@ -316,7 +316,7 @@ static void test_map_verify(void **state)
     REFUSES_MAP(m->strides[0] = NUMBER(112), "a stride of 112 bytes, shorter than its rows of 128");
     REFUSES_MAP(m->strides[0] = NUMBER((int64_t)1 << 40), "the stride of tensor map 0 (\"x\") of vpair is 1099511627776, outside");
     REFUSES_MAP(m->dims[0] = NUMBER(0), "the size of tensor map 0 (\"x\") of vpair is 0, outside 1..");
-    REFUSES_MAP((m->rank = 3, m->dims[2] = NUMBER((int64_t)1 << 32), m->strides[1] = NUMBER(((int64_t)1 << 40) - 16), m->box[2] = 1),
+    REFUSES_MAP((m->rank = 3, m->dims[2] = NUMBER((int64_t)1 << 31), m->strides[1] = NUMBER(((int64_t)1 << 40) - 16), m->box[2] = 1),
                 "reaches byte 9223372036854775807 of \"x\"");
 }
 
