@@ -198,6 +198,29 @@ struct GemmShare {
         return x;
     }
 
+    // The warp's 16 elements of column j, likewise: all lanes share the k's, so that A is read line by line.
+    __device__ __forceinline__ void column(const GemmProblem &p, int j, float (&x)[16]) const
+    {
+        const float *b = line<float>(p.exact_b, j), *a[16];
+        #pragma unroll
+        for (int r = 0; r < 16; r++) {
+            a[r] = line<float>(p.exact_a, row + r < p.m ? row + r : p.m - 1);
+            x[r] = 0.0f;
+        }
+        #pragma unroll 2
+        for (int k = lane; k < p.k_exact; k += 32) {
+            const float y = b[k * step(p.exact_b)];
+            #pragma unroll
+            for (int r = 0; r < 16; r++)
+                x[r] = fmaf(a[r][k * step(p.exact_a)], y, x[r]);
+        }
+        #pragma unroll
+        for (int r = 0; r < 16; r++)
+            #pragma unroll
+            for (int other = 16; other > 0; other /= 2)
+                x[r] += __shfl_xor_sync(0xffffffffu, x[r], other);
+    }
+
     // Recomputes what bad rows and columns hold of the staged piece. Lines that may be bad, a lane each: the rows (`first` -32), then the
     // columns.
     __device__ __forceinline__ void repair(const GemmProblem &p, float *staging) const
@@ -212,13 +235,21 @@ struct GemmShare {
             __syncwarp();                                              // an element may be of a bad row and of a bad column
             #pragma unroll 1
             for (; left; left &= left - 1) {
-                const int line = __ffs(left) - 1;
-                #pragma unroll 1
-                for (int e = lane; e < (rows ? PARTS * WIDTH : 16); e += 32) {
-                    const int r = rows ? line : e, d = rows ? e : first + line, part = d / WIDTH, to = col + d % WIDTH;
-                    if (row + r < p.m && to < p.n)
-                        staging[((warp * PARTS + part) * 16 + r) * PITCH + d % WIDTH] = exact(p, row + r, gemm_start(p, part) + to);
+                const int line = __ffs(left) - 1, d = rows ? 0 : first + line;
+                if (rows) {
+                    #pragma unroll 1
+                    for (int e = lane; e < PARTS * WIDTH; e += 32)
+                        if (col + e % WIDTH < p.n)
+                            staging[((warp * PARTS + e / WIDTH) * 16 + line) * PITCH + e % WIDTH] =
+                                exact(p, row + line, gemm_start(p, e / WIDTH) + col + e % WIDTH);
+                    continue;
                 }
+                float x[16];
+                column(p, gemm_start(p, d / WIDTH) + col + d % WIDTH, x);
+                #pragma unroll
+                for (int r = 0; r < 16; r++)
+                    if (lane == r)
+                        staging[((warp * PARTS + d / WIDTH) * 16 + r) * PITCH + d % WIDTH] = x[r];
             }
             __syncwarp();                                              // a bad row and a bad column meet
         }

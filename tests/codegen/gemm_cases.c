@@ -283,6 +283,20 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
 
 static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b; }
 
+/* As a warp sums a bad column: every 32nd product a lane, the lanes by halves. */
+static float by_lanes(const float *a, const float *b, int n)
+{
+    float x[32] = {0}, y[32];
+    for (int k = 0; k < n; k++)
+        x[k % 32] = fmaf(a[k], b[k], x[k % 32]);
+    for (int other = 16; other > 0; other /= 2) {
+        for (int l = 0; l < 32; l++)
+            y[l] = x[l] + x[l ^ other];
+        memcpy(x, y, sizeof x);
+    }
+    return x[0];
+}
+
 /* One element: recomputed ones to the bit, others within `unit` of the sum of |a b|. */
 static bool element_ok(const GemmCase *c, const Data *x, int z, int part, int i, int j, float got)
 {
@@ -299,6 +313,8 @@ static bool element_ok(const GemmCase *c, const Data *x, int z, int part, int i,
         size += fabs(u * v);
         chain = fmaf(ea[k], c->frozen && bad ? rejoined(c, b, zb, column, k) : eb[k], chain);
     }
+    if (bad && !c->frozen && b->inv[(size_t)zb * b->lines + column] < 0)
+        chain = by_lanes(ea, eb, c->k);
     want = bad ? chain : sum;
     if (c->body == GEMM_BIAS_RELU) {
         want += x->bias[j];
