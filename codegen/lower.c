@@ -11,6 +11,7 @@ struct Lower {
     Kernel *k;
     Arena *arena;
     Map *buffers;                        /* node -> buffer + 1 */
+    Map *as_stored;                      /* nodes that are rounded to their type */
     Map *known;                          /* hash -> Known chain */
     Vec(uint64_t) log;                   /* hashes in order of insertion, for scopes */
     Vec(uint32_t) scopes;                /* log length at each scope's start */
@@ -25,6 +26,7 @@ Lower *lower_new(Kernel *k, Arena *a)
     l->k = k;
     l->arena = a;
     l->buffers = map_new(a);
+    l->as_stored = map_new(a);
     l->known = map_new(a);
     return l;
 }
@@ -39,6 +41,13 @@ bool lower_buffer_of(const Lower *l, const Node *n, uint32_t *buffer)
     uint64_t have = map_get(l->buffers, (uint64_t)(uintptr_t)n, 0);
     *buffer = (uint32_t)have - 1;
     return have != 0;
+}
+
+void lower_as_stored(Lower *l, const Node *n) { map_set(l->as_stored, (uint64_t)(uintptr_t)n, 1); }
+
+static KInst *rounded(const Lower *l, const Node *n, KInst *v)
+{
+    return map_has(l->as_stored, (uint64_t)(uintptr_t)n) ? k_cast(l->k, k_cast(l->k, v, n->type.dtype), v->type.dtype) : v;
 }
 
 void lower_mask(Lower *l, KInst *mask) { l->mask = mask; }
@@ -72,7 +81,7 @@ static KInst *recall(const Lower *l, const Node *n, const Index *at, KInst *mask
 
 void lower_know(Lower *l, const Node *n, const Index *at, KInst *value)
 {
-    remember(l, n, at, NULL, 0, value);              /* lanes 0: for any width and mask */
+    remember(l, n, at, NULL, 0, rounded(l, n, value));              /* lanes 0: for any width and mask */
 }
 
 void lower_scope(Lower *l)
@@ -454,7 +463,7 @@ KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes)
     if (v)
         return v;
     uint64_t buffer = map_get(l->buffers, (uint64_t)(uintptr_t)n, 0);
-    v = buffer ? lower_load(l, (uint32_t)buffer - 1, n, at, lanes) : lower_fresh(l, n, at, lanes);
+    v = buffer ? lower_load(l, (uint32_t)buffer - 1, n, at, lanes) : rounded(l, n, lower_fresh(l, n, at, lanes));
     remember(l, n, at, l->mask, lanes, v);
     return v;
 }

@@ -304,12 +304,30 @@ static uint32_t scratch(void *arg, const char *name, DType t, Dim count, bool ze
     return argument(b, r->args, f, ACCESS_READ | ACCESS_WRITE);
 }
 
+/* Half-precision values that are stored beside reductions of them: a later kernel takes one from the other (x - max x), where an
+ * element that was reduced in fp32 but is read back rounded shows (passes/tile_reductions.c). */
+static void round_what_is_stored(Lower *l, const Group *g)
+{
+    uint64_t along = group_outputs_along(g), reduced = 0;
+    for (uint32_t i = 0; i < g->outputs.n && i < 64; i++)
+        if (op_class(g->outputs.data[i].node->op) == CLASS_REDUCE)
+            reduced |= (uint64_t)1 << i;
+    for (uint32_t i = 0; g->reduces.n && (reduced & ~along) && i < g->outputs.n && i < 64; i++) {
+        const Node *n = g->outputs.data[i].node;
+        while (op_class(n->op) == CLASS_MOVEMENT && n->n_in == 1)
+            n = n->in[0];
+        if ((along >> i & 1) && (n->type.dtype == DT_F16 || n->type.dtype == DT_BF16))
+            lower_as_stored(l, n);
+    }
+}
+
 static bool build_section(Builder *b, Arguments *args, Group *g, Dim block)
 {
     ScratchRequest request = {b, args};
     KindBuild kb = {.problem = problem_of(b->cx, g, b->o), .s = &g->schedule, .k = args->k, .block = block,
                     .thread = args->k->thread, .scratch = scratch, .scratch_arg = &request};
     kb.l = lower_new(args->k, b->a);
+    round_what_is_stored(kb.l, g);
     for (uint32_t i = 0; i < g->inputs.n; i++)
         lower_buffer(kb.l, g->inputs.data[i], argument(b, args, buffer_of(b, g->inputs.data[i]), ACCESS_READ));
     uint32_t *out = arena_new_array(b->a, uint32_t, g->outputs.n);

@@ -43,6 +43,10 @@ static const Case cases[] = {
     /* batches, and a mask of -Inf before the softmax: in three pieces; a row of one piece needs no second step */
     {"graph g { input %q : bf16[2, 67, 64]\ninput %k : bf16[2, 192, 64]\n%s = matmul(%q, %k, dtype=f32, trans_b=1)\n" MASKED("192"), 2, 3},
     {"graph g { input %q : bf16[2, 67, 64]\ninput %k : bf16[2, 128, 64]\n%s = matmul(%q, %k, dtype=f32, trans_b=1)\n" MASKED("128"), 1, 1},
+    /* rows that one key is left of are exactly 0: what is reduced is what is stored, in half precision */
+    {"graph g { input %q : bf16[2, 67, 96]\ninput %k : bf16[2, 192, 96]\n%s = matmul(%q, %k, trans_b=1)\n"
+     "%i = iota(shape=[67, 192], axis=0, dtype=i64)\n%j = iota(shape=[67, 192], axis=1, dtype=i64)\n"
+     "%m = where(le(%j, %i), %s, -inf)\n%y = log_softmax(%m, axis=-1)\nreturn %y }", 2, 3},
 };
 
 /* f32: with what makes the pieces; outputs of the last product's group */
