@@ -281,8 +281,8 @@ static bool type_movement(const Reader *x, RecipeStep *t, const Tensor *a)
     if (!axis_in(t, a->rank) || x->low < 0 || x->high < 0)
         return false;
     if (t->op == RECIPE_PAD) {
-        t->type.dims[t->axis] += x->low + x->high;
-        return true;
+        int64_t *dim = &t->type.dims[t->axis];
+        return !__builtin_add_overflow(*dim, x->low, dim) && !__builtin_add_overflow(*dim, x->high, dim);
     }
     t->type.dims[t->axis] = x->size;
     return x->size >= 0 && x->low <= a->dims[t->axis] - x->size;
@@ -320,6 +320,19 @@ static bool type_pointwise(const Reader *x, RecipeStep *t)
     return logical == (like->dtype == DT_BOOL) || t->op == RECIPE_WHERE;
 }
 
+/* Sizes are a package's word: none negative, and all of them together a number of elements that can be counted. */
+static bool counts(const int64_t *dims, int n, int64_t *count)
+{
+    static const int64_t most = (int64_t)1 << 44;
+    *count = 1;
+    for (int i = 0; i < n; i++)
+        if (dims[i] < 0 || dims[i] > most || __builtin_mul_overflow(*count, dims[i] ? dims[i] : 1, count) || *count > most)
+            return false;
+    for (int i = 0; i < n; i++)
+        *count = dims[i] ? *count : 0;
+    return true;
+}
+
 /* Well said, but not for this routine. */
 static bool not_known_here(const Reader *x, const RecipeStep *t)
 {
@@ -332,11 +345,9 @@ static bool not_known_here(const Reader *x, const RecipeStep *t)
         if (!computes(x->r->step[t->in[i]].type.dtype))
             return true;
     if (t->op == RECIPE_RESHAPE) {
-        int64_t count = 1;
-        for (int i = 0; i < x->n_ints; i++)
-            count *= x->ints[i];
+        int64_t count;
         RecipeStep probe = *t;
-        return count == tensor_count(&x->r->step[t->in[0]].type) && !type_reshape(x, &probe, &x->r->step[t->in[0]].type);
+        return counts(x->ints, x->n_ints, &count) && count == tensor_count(&x->r->step[t->in[0]].type) && !type_reshape(x, &probe, &x->r->step[t->in[0]].type);
     }
     return x->step != 1 || (reduces && x->n_ints != 1);
 }
@@ -375,7 +386,8 @@ static RecipeResult read_recipe(Reader *x, const char *recipe)
         RecipeStep t;
         if (r->n == MAX_STEPS || !read_statement(x, &t) || not_known_here(x, &t))
             return RECIPE_UNKNOWN;
-        if (!find_type(x, &t))
+        int64_t count;
+        if (!find_type(x, &t) || !counts(t.type.dims, t.type.rank, &count))
             return RECIPE_MISFITS;
         for (uint32_t i = 0; i < t.n_in; i++) {
             RecipeOp of = r->step[t.in[i]].op;

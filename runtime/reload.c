@@ -84,7 +84,8 @@ static Tensor *made_again(const Reload *r, const PlanWeight *w, const Tensor *co
         refuse(r, "the new weights do not have the shapes that \"%s\" was compiled for", w->recipe);
         return NULL;
     }
-    if (recipe_is_scales(w->recipe) && !recipe_scales_hold(out)) {
+    /* where the old one has lines that pieces do not hold, too, the product has the original at hand */
+    if (recipe_is_scales(w->recipe) && recipe_scales_hold(w->data) && !recipe_scales_hold(out)) {
         diag_error(r->s->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "compile again with the new weights",
                    "\"%s\" is stored in f16 pieces, which cannot hold the new one: a row or column of it has a number that is not "
                    "finite, or nonzero ones more than 2^29 apart", w->n_params ? w->params[0] : "a weight");

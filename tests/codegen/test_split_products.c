@@ -283,11 +283,56 @@ static void test_reload(void **state)
     made_end(&m);
 }
 
+/* A frozen left operand has its original beside it: lines that pieces do not hold come and go. */
+static void test_reload_of_kept(void **state)
+{
+    (void)state;
+    enum { SIDE = 64 };
+    Made m = make("task: left\ninputs: {x: 'f32[64, 64]'}\nparams: {w: 'f32[64, 64]', s: 'f32[1, 64] ~ uniform(0.001, 100)'}\n"
+                  "graph: |\n"
+                  "  %2 = mul(%s, %s)\n  %4 = mul(%2, %2)\n  %u = mul(%w, mul(%4, %4))\n"
+                  "  %y = matmul(%u, %x)\noutputs: [y]\nnumerics: fp32\n", "split_matmul@64x64x64", false);
+    assert_int_equal(splits(m.c.resolved), 1);
+    size_t len;
+    void *image = package_image(m.cx->arena, m.cx->diags, &m.c.plan, 1, "{}", &len);
+    pawl_package *p;
+    pawl_session *session;
+    pawl_session_options so = {.size = sizeof so, .device = "cpu", .threads = 2};
+    assert_non_null(image);
+    assert_int_equal(pawl_open_memory(image, len, &p), PAWL_OK);
+    assert_int_equal(pawl_session_new(p, &so, &session), PAWL_OK);
+    static float x[SIDE * SIDE], w[SIDE * SIDE], s[SIDE], y[SIDE * SIDE];
+    assert_int_equal(pawl_fill(x, PAWL_F32, SIDE * SIDE, 1, "x", "normal(0, 1)"), PAWL_OK);
+    assert_int_equal(pawl_fill(w, PAWL_F32, SIDE * SIDE, 1, "w", "normal(0, 1)"), PAWL_OK);
+    for (int i = 0; i < SIDE; i++)
+        s[i] = i % 3 ? 1 : 0x1p-5f;
+    const char *names[] = {"w", "s"};
+    pawl_tensor t[] = {{.data = w, .dtype = PAWL_F32, .rank = 2, .shape = {SIDE, SIDE}}, {.data = s, .dtype = PAWL_F32, .rank = 2, .shape = {1, SIDE}}};
+    assert_int_equal(pawl_reload_weights(session, names, t, 2), PAWL_OK);
+    pawl_tensor in = {.data = x, .dtype = PAWL_F32, .rank = 2, .shape = {SIDE, SIDE}}, out = in;
+    out.data = y;
+    assert_int_equal(pawl_run(session, &in, 1, &out, 1, NULL), PAWL_OK);
+    for (int i = 0; i < SIDE; i++)
+        for (int j = 0; j < SIDE; j++) {
+            double sum = 0, size = 0;
+            for (int k = 0; k < SIDE; k++) {
+                double term = (double)w[i * SIDE + k] * pow((double)s[k], 8) * (double)x[k * SIDE + j];
+                sum += term;
+                size += fabs(term);
+            }
+            assert_true(fabs((double)y[i * SIDE + j] - sum) <= 0x1p-20 * size);
+        }
+    pawl_session_free(session);
+    pawl_close(p);
+    made_end(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_fallback), cmocka_unit_test(test_kept), cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_of_kept),
     };
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
 }
