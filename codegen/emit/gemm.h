@@ -7,6 +7,7 @@
  *   cluster      gemm->cluster
  *   shared       the array gemm->stage, f32[gemm_staging_count]; more arrays if the body wants them, each warp its own part
  *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
+ *   k            at least 1, m, n and the number of tiles below 2^31 (matmul_not_gemm)
  *   grid         (min(gemm_tiles * cluster, units * gemm_resident / cluster * cluster), 1, 1): blocks take tiles in turn
  *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane
  * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
