@@ -366,16 +366,7 @@ static Spot spot_at(Finish *e, uint32_t pass)
 /* Element (row, col) of the product by its own coordinates. */
 static Index element_at(const Finish *e, Dim row, Dim col)
 {
-    const Shape *s = &e->n->type.shape;
-    Shape lead = {.rank = s->rank - 1};
-    memcpy(lead.d, s->d, sizeof(Dim) * lead.rank);
-    Dim flat = dim_is(e->g->batch, 1) ? row : dim_add(e->p, dim_mul(e->p, e->g->at_batch, e->g->m), row);
-    Index at = index_unflatten(e->p, &lead, flat);
-    at.d[lead.rank] = col;
-    for (uint32_t i = 0; i < s->rank; i++)
-        if (dim_is(s->d[i], 1))
-            at.d[i] = dim_const(e->p, 0);
-    return at;
+    return product_element(e->p, e->n, e->g->batch, e->g->at_batch, e->g->m, row, col);
 }
 
 /* Coordinates in the group's domain; with reductions: position among the outer dims, and along the row. */

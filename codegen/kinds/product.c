@@ -10,19 +10,25 @@ Product product_new(KindBuild *b)
     return x;
 }
 
-/* Domain coordinates of element (row, col) of the product. */
-static void coords_of(const Product *x, Dim row, Dim col, Dim *coords)
+Index product_element(DimPool *p, const Node *n, Dim batch, Dim at_batch, Dim m, Dim row, Dim col)
 {
-    const Shape *s = &x->n->type.shape;
+    const Shape *s = &n->type.shape;
     Shape lead = {.rank = s->rank - 1};
     memcpy(lead.d, s->d, sizeof(Dim) * lead.rank);
-    Dim flat = dim_is(x->batch, 1) ? row : dim_add(x->p, dim_mul(x->p, x->at_batch, x->m), row);
-    Index at = index_unflatten(x->p, &lead, flat);
-    memcpy(coords, at.d, sizeof(Dim) * lead.rank);
-    coords[lead.rank] = col;
+    Dim flat = dim_is(batch, 1) ? row : dim_add(p, dim_mul(p, at_batch, m), row);
+    Index at = index_unflatten(p, &lead, flat);
+    at.d[lead.rank] = col;
     for (uint32_t i = 0; i < s->rank; i++)
         if (dim_is(s->d[i], 1))
-            coords[i] = dim_const(x->p, 0);
+            at.d[i] = dim_const(p, 0);
+    return at;
+}
+
+/* Domain coordinates of element (row, col), where the domain has the product's dims. */
+static void coords_of(const Product *x, Dim row, Dim col, Dim *coords)
+{
+    Index at = product_element(x->p, x->n, x->batch, x->at_batch, x->m, row, col);
+    memcpy(coords, at.d, sizeof(Dim) * node_rank(x->n));
 }
 
 void product_know(Product *x, Dim row, Dim col, KInst *value)

@@ -16,6 +16,9 @@ typedef struct Product {
     int64_t pack; uint32_t panel; Dim k0;      /* k's of b packed at a time (0: none), the shared array, the first of them */
 } Product;
 
+/* Coordinates of element (row, col) of product n in its batch `at_batch` of `batch`, m rows each. */
+Index product_element(DimPool *p, const Node *n, Dim batch, Dim at_batch, Dim m, Dim row, Dim col);
+
 Product product_new(KindBuild *b);
 /* Element (row, col) of the product is `value`. */
 void product_know(Product *x, Dim row, Dim col, KInst *value);
