@@ -27,7 +27,7 @@ bool matmul_domain_at(DimPool *p, const Group *g, const Node *n, const Index *at
 /* A matmul operand seen through movement ops as a strided matrix in memory. */
 typedef struct {
     Node *base;                       /* materialised value that holds the elements */
-    Dim offset, stride_batch, ld;     /* in elements; stride_batch 0: the same for every batch */
+    Dim offset, stride_batch, ld;     /* in elements; stride_batch 0: the same for every batch; of matrices by group: between those */
     bool trans;                       /* the dim that the graph's matrix has last is the strided one */
 } MatrixView;
 /* Operand k of matmul n: false when it cannot be seen as a matrix with one unit stride (then it is materialised itself). */

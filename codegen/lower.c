@@ -110,7 +110,7 @@ Op reduce_op(const Node *n)
         {OP_REDUCE_SUM, OP_ADD}, {OP_REDUCE_PROD, OP_MUL}, {OP_REDUCE_MAX, OP_MAXIMUM}, {OP_REDUCE_MIN, OP_MINIMUM},
         {OP_REDUCE_ANY, OP_OR},  {OP_REDUCE_ALL, OP_AND},  {OP_CUMSUM, OP_ADD},         {OP_CUMPROD, OP_MUL},
         {OP_CUMMAX, OP_MAXIMUM}, {OP_CUMMIN, OP_MINIMUM},  {OP_MATMUL, OP_ADD},
-        {OP_SPLIT_MATMUL, OP_ADD},
+        {OP_SPLIT_MATMUL, OP_ADD}, {OP_GROUPED_MATMUL, OP_ADD},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].reduce == n->op)
@@ -234,50 +234,21 @@ static KInst *lower_pad(Lower *l, const Node *n, const Index *at, uint32_t lanes
     return cond ? k_select(l->k, cond, v, k_const(l->k, v->type, fill ? fill->f : 0)) : v;
 }
 
-/* A position read from memory: bound to a symbol. Lanes with different positions are gathered one by one. */
-static KInst *lower_gather(Lower *l, const Node *n, const Index *at, uint32_t lanes)
+/* Lanes that cannot share an address: one by one. */
+static KInst *lower_by_lane(Lower *l, const Node *n, const Index *at, uint32_t lanes, KInst *(*one)(Lower *, const Node *, const Index *, uint32_t))
 {
     Kernel *k = l->k;
     DimPool *p = k->cx->dims;
-    const Node *table = n->in[0], *index = n->in[1];
-    int64_t axis = node_int(n, ATTR_AXIS, 0);
-    uint32_t ri = node_rank(index);
-    Index in_index = {0}, in_table = {0};
-    for (uint32_t i = 0; i < ri; i++)
-        in_index.d[i] = at->d[axis + i];
-    for (uint32_t i = 0; i < node_rank(table); i++)
-        in_table.d[i] = i == axis ? NULL : at->d[i < axis ? i : i - 1 + ri];
-    bool varies = false;
-    for (uint32_t i = 0; i < ri && lanes > 1; i++)
-        varies |= dim_uses(in_index.d[i], kernel_lane(p, lanes));
-    Dim extent = table->type.shape.d[axis];
-
-    KInst *parts[16], *mask = l->mask;
-    uint32_t n_parts = varies ? lanes : 1;
-    for (uint32_t j = 0; j < n_parts; j++) {
-        Index ii = in_index, it = in_table;
-        if (varies) {
-            l->mask = mask && mask->type.lanes > 1 ? k_lane(k, mask, j) : mask;
-            DimSubst s = {kernel_lane(p, lanes), dim_const(p, j)};
-            for (uint32_t i = 0; i < ri; i++)
-                ii.d[i] = dim_subst(p, ii.d[i], &s, 1);
-            for (uint32_t i = 0; i < node_rank(table); i++)
-                if (it.d[i])
-                    it.d[i] = dim_subst(p, it.d[i], &s, 1);
-        }
-        KInst *pos = k_cast(k, lower_value(l, index, &ii, 1), DT_I64);
-        KInst *size = k_index(k, extent, DT_I64, 1), *zero = k_const(k, (KType){DT_I64, 1}, 0);
-        KInst *negative = k_op(k, OP_LT, DT_BOOL, (KInst *[]){pos, zero}, 2);
-        pos = k_select(k, negative, k_op2(k, OP_ADD, pos, size), pos);
-        /* out of range is undefined in the graph; here it must not touch foreign memory */
-        pos = k_op2(k, OP_MAXIMUM, k_op2(k, OP_MINIMUM, pos, k_op2(k, OP_SUB, size, k_const(k, (KType){DT_I64, 1}, 1))), zero);
-        int64_t hi = extent->hi == INT64_MAX ? INT64_MAX : extent->hi - 1;
-        it.d[axis] = k_bind(k, pos, "at", 0, hi < 0 ? 0 : hi);
-        parts[j] = lower_value(l, table, &it, varies ? 1 : lanes);
+    KInst *parts[16] = {0}, *mask = l->mask;
+    for (uint32_t j = 0; j < lanes; j++) {
+        Index own = *at;
+        DimSubst s = {kernel_lane(p, lanes), dim_const(p, j)};
+        for (uint32_t i = 0; i < node_rank(n); i++)
+            own.d[i] = dim_subst(p, own.d[i], &s, 1);
+        l->mask = mask && mask->type.lanes > 1 ? k_lane(k, mask, j) : mask;
+        parts[j] = one(l, n, &own, 1);
     }
     l->mask = mask;
-    if (!varies)
-        return parts[0];
     KInst *v = k_splat(k, parts[0], lanes);
     for (uint32_t j = 1; j < lanes; j++) {
         KInst *lane = k_index(k, kernel_lane(p, lanes), DT_I32, lanes);
@@ -285,6 +256,41 @@ static KInst *lower_gather(Lower *l, const Node *n, const Index *at, uint32_t la
         v = k_select(k, is_j, k_splat(k, parts[j], lanes), v);
     }
     return v;
+}
+
+static bool varies(const Lower *l, const Dim *at, uint32_t n, uint32_t lanes)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < n && lanes > 1; i++)
+        any |= dim_uses(at[i], kernel_lane(l->k->cx->dims, lanes));
+    return any;
+}
+
+/* A position read from memory: bound to a symbol. */
+static KInst *lower_gather(Lower *l, const Node *n, const Index *at, uint32_t lanes)
+{
+    Kernel *k = l->k;
+    const Node *table = n->in[0], *index = n->in[1];
+    int64_t axis = node_int(n, ATTR_AXIS, 0);
+    uint32_t ri = node_rank(index);
+    if (varies(l, at->d + axis, ri, lanes))
+        return lower_by_lane(l, n, at, lanes, lower_gather);
+    Index in_index = {0}, in_table = {0};
+    for (uint32_t i = 0; i < ri; i++)
+        in_index.d[i] = at->d[axis + i];
+    for (uint32_t i = 0; i < node_rank(table); i++)
+        in_table.d[i] = i == axis ? NULL : at->d[i < axis ? i : i - 1 + ri];
+    Dim extent = table->type.shape.d[axis];
+
+    KInst *pos = k_cast(k, lower_value(l, index, &in_index, 1), DT_I64);
+    KInst *size = k_index(k, extent, DT_I64, 1), *zero = k_const(k, (KType){DT_I64, 1}, 0);
+    KInst *negative = k_op(k, OP_LT, DT_BOOL, (KInst *[]){pos, zero}, 2);
+    pos = k_select(k, negative, k_op2(k, OP_ADD, pos, size), pos);
+    /* out of range is undefined in the graph; here it must not touch foreign memory */
+    pos = k_op2(k, OP_MAXIMUM, k_op2(k, OP_MINIMUM, pos, k_op2(k, OP_SUB, size, k_const(k, (KType){DT_I64, 1}, 1))), zero);
+    int64_t hi = extent->hi == INT64_MAX ? INT64_MAX : extent->hi - 1;
+    in_table.d[axis] = k_bind(k, pos, "at", 0, hi < 0 ? 0 : hi);
+    return lower_value(l, table, &in_table, lanes);
 }
 
 /* A reduction nobody prepared: a serial loop, correct for every shape. argmax and argmin carry (value, position). */
@@ -331,17 +337,44 @@ static KInst *lower_pieces(Lower *l, const SplitOperand *x, const Index *at, con
     return x->inv ? k_op2(k, OP_MUL, v, k_op1(k, OP_ABS, lower_value(l, x->inv, line, lanes))) : v;
 }
 
+/* The group of a row of a grouped product, the number of groups where it is behind the last one: the first that ends behind it. */
+static KInst *lower_group_of(Lower *l, const Node *n, Dim row)
+{
+    Kernel *k = l->k;
+    Dim groups = n->in[2]->type.shape.d[0];
+    KInst *none = k_index(k, groups, DT_I64, 1);
+    lower_scope(l);
+    KInst *loop = k_loop(k, "g", dim_const(k->cx->dims, 0), groups, 1, &none, 1, 0);
+    KInst *end = k_cast(k, lower_value(l, n->in[2], &(Index){.d = {loop->var}}, 1), DT_I64);
+    KInst *has = k_op2(k, OP_LT, k_index(k, row, DT_I64, 1), end);
+    KInst *first = k_op2(k, OP_MINIMUM, k_carry(k, loop, 0), k_select(k, has, k_index(k, loop->var, DT_I64, 1), none));
+    k_loop_end(k, loop, &first);
+    lower_scope_end(l);
+    return k_result(k, loop, 0);
+}
+
+Dim lower_bind_group(Lower *l, const Node *n, KInst *group)
+{
+    Dim groups = n->in[2]->type.shape.d[0];
+    KInst *last = k_index(l->k, dim_add_const(l->k->cx->dims, groups, -1), DT_I64, 1);
+    return k_bind(l->k, k_op2(l->k, OP_MINIMUM, group, last), "group", 0, groups->hi == INT64_MAX ? INT64_MAX : groups->hi - 1);
+}
+
 static KInst *lower_matmul_loop(Lower *l, const Node *n, const Index *at, uint32_t lanes)
 {
     Kernel *k = l->k;
     DimPool *p = k->cx->dims;
+    bool grouped = n->op == OP_GROUPED_MATMUL;
+    if (grouped && varies(l, at->d, 1, lanes))
+        return lower_by_lane(l, n, at, lanes, lower_matmul_loop);
     SplitOperand of_b = n->op == OP_SPLIT_MATMUL ? split_operand(n, 1) : (SplitOperand){.exact = n->in[1]};
     const Node *a = n->op == OP_SPLIT_MATMUL ? split_operand(n, 0).exact : n->in[0], *b = of_b.exact ? of_b.exact : of_b.hi;
     uint32_t r = node_rank(n), ra = node_rank(a), rb = node_rank(b);
     bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
     Dim depth = a->type.shape.d[ta ? ra - 2 : ra - 1];
     DType t = compute_type(n->type.dtype);
-    KInst *zero = k_const(k, (KType){t, (uint8_t)lanes}, 0);
+    KInst *zero = k_const(k, (KType){t, (uint8_t)lanes}, 0), *group = grouped ? lower_group_of(l, n, at->d[0]) : NULL;
+    Dim at_group = grouped ? lower_bind_group(l, n, group) : NULL;
 
     lower_scope(l);
     KInst *loop = k_loop(k, "k", dim_const(p, 0), depth, 1, &zero, 1, 0);
@@ -349,7 +382,7 @@ static KInst *lower_matmul_loop(Lower *l, const Node *n, const Index *at, uint32
     for (uint32_t i = 0; i + 2 < ra; i++)
         ia.d[i] = dim_is(a->type.shape.d[i], 1) ? dim_const(p, 0) : at->d[r - ra + i];
     for (uint32_t i = 0; i + 2 < rb; i++)
-        ib.d[i] = dim_is(b->type.shape.d[i], 1) ? dim_const(p, 0) : at->d[r - rb + i];
+        ib.d[i] = dim_is(b->type.shape.d[i], 1) ? dim_const(p, 0) : grouped ? at_group : at->d[r - rb + i];
     ia.d[ta ? ra - 1 : ra - 2] = at->d[r - 2];
     ia.d[ta ? ra - 2 : ra - 1] = loop->var;
     ib.d[tb ? rb - 2 : rb - 1] = at->d[r - 1];
@@ -361,7 +394,8 @@ static KInst *lower_matmul_loop(Lower *l, const Node *n, const Index *at, uint32
     KInst *sum = k_carry(k, loop, 0), *next = k_op2(k, OP_ADD, sum, k_splat(k, k_op2(k, OP_MUL, x, y), lanes));
     k_loop_end(k, loop, &next);
     lower_scope_end(l);
-    return k_result(k, loop, 0);
+    KInst *total = k_result(k, loop, 0);
+    return grouped ? k_select(k, k_op2(k, OP_LT, group, k_index(k, n->in[2]->type.shape.d[0], DT_I64, 1)), total, zero) : total;
 }
 
 /* The narrowest width at which every component of `at` is the same for all lanes. */

@@ -37,6 +37,8 @@ void   lower_mask(Lower *l, KInst *mask);                                 /* gua
 
 /* The value of node `n` at `at`, in its compute type (f32 for f16, bf16): `lanes` values where `at` uses the lane symbol. */
 KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes);
+/* The number of a grouped product's matrix, from that of the group (beyond the last: the last), as a symbol. */
+Dim    lower_bind_group(Lower *l, const Node *n, KInst *group);
 /* Both masks; NULL stands for "always". */
 KInst *mask_and(Kernel *k, KInst *a, KInst *b);
 /* value < bound for lanes of `value`, as one scalar where the whole vector agrees */

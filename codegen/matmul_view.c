@@ -31,13 +31,14 @@ static Node *view_base(DimPool *p, Node *x, Index *at)
     return x;
 }
 
-/* Coordinates in operand k as functions of a batch number, a row and a column; *rows is the extent of the row. Operands come in pairs:
+/* Coordinates in operand k as functions of a batch number (of a grouped product's second one: its group), a row and a column; *rows is the extent of the row. Operands come in pairs:
  * even ones are left factors, odd ones right factors. */
 static Index operand_coords(DimPool *p, const Node *n, uint32_t k, Dim batch, Dim *row, Dim *col, Dim *rows)
 {
     const Shape *s = &n->in[k]->type.shape;
     uint32_t r = s->rank, rn = node_rank(n);
     Index at = {0};
+    bool by_group = k == 1 && n->op == OP_GROUPED_MATMUL;
     *col = dim_sym_below(p, "k", s->d[r - 1]);
     if (k % 2 == 0 && rows_collapse(n)) {
         Shape lead = {.rank = r - 1};
@@ -50,7 +51,7 @@ static Index operand_coords(DimPool *p, const Node *n, uint32_t k, Dim batch, Di
         memcpy(lead.d, n->type.shape.d, sizeof(Dim) * (rn - 2));
         Index bi = index_unflatten(p, &lead, batch);
         for (uint32_t i = 0; i + 2 < r; i++)
-            at.d[i] = bi.d[rn - r + i];
+            at.d[i] = by_group ? batch : bi.d[rn - r + i];
         *rows = s->d[r - 2];
         at.d[r - 2] = *row = dim_sym_below(p, "m", *rows);
     }
@@ -67,7 +68,7 @@ bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out
     Node *x = n->in[k];
     Dim m, nn, depth, batch, row, col, rows, cols = x->type.shape.d[node_rank(x) - 1];
     matmul_extents(p, n, &m, &nn, &depth, &batch);
-    Dim bs = dim_sym_below(p, "b", batch);
+    Dim bs = dim_sym_below(p, "b", k == 1 && n->op == OP_GROUPED_MATMUL ? x->type.shape.d[0] : batch);
     Index at = operand_coords(p, n, k, bs, &row, &col, &rows);
     Node *base = view_base(p, x, &at);
     Dim flat = index_flatten(p, &base->type.shape, &at), srow, scol, sbatch, rest;
@@ -111,7 +112,7 @@ const char *matmul_not_small(Context *cx, const Node *n, const Machine *m)
     DType t = n->in[0]->type.dtype;
     matmul_extents(cx->dims, n, &rows, &nn, &depth, &batch);
     if (n->op != OP_MATMUL)
-        return "it is a product of pieces";
+        return n->op == OP_GROUPED_MATMUL ? "its rows are in groups" : "it is a product of pieces";
     if (m->target != TARGET_CUDA || (t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)
         return "no tensor cores for these operands";
     if (!dim_is_const(rows) || rows->value < 1 || rows->value > 64)
@@ -155,8 +156,10 @@ const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
         return "no tensor cores that a template of ours knows";
     if (o->emitter == EMITTER_LLVM || !nvrtc_available(NULL))
         return "the template is CUDA C, and there is no NVRTC";
-    if (n->op != OP_MATMUL)
+    if (n->op == OP_SPLIT_MATMUL)
         return NULL;                              /* made for it */
+    if (n->op == OP_GROUPED_MATMUL)
+        return "its rows are in groups";
     if (!countable(cx->dims, n))
         return "its sums may be empty, or it has more rows, columns or tiles than 31 bits count";
     if ((t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)

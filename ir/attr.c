@@ -40,7 +40,7 @@ static bool at_default(const Attr *a, Op op, Node *const *in)
     case ATTR_STEP:     return a->i == 1;
     case ATTR_KEEPDIMS: case ATTR_TRANS_A: case ATTR_TRANS_B: return a->i == 0;
     case ATTR_FILL:     return bits_of(a->f) == 0;
-    case ATTR_DTYPE:    return op == OP_MATMUL && a->dtype == in[0]->type.dtype;
+    case ATTR_DTYPE:    return op_class(op) == CLASS_CONTRACT && a->dtype == in[0]->type.dtype;
     case ATTR_VALUE: case ATTR_SHAPE: case ATTR_PERM: case ATTR_AXIS: case ATTR_AXES: case ATTR_SIZE:
     case ATTR_TERMS: case ATTR_NAME: case ATTR_ID: case ATTR_COUNT: return false;
     }

@@ -42,7 +42,7 @@ static Op combiner(Op op)
         [OP_REDUCE_SUM] = OP_ADD, [OP_REDUCE_PROD] = OP_MUL, [OP_REDUCE_MAX] = OP_MAXIMUM, [OP_REDUCE_MIN] = OP_MINIMUM,
         [OP_REDUCE_ANY] = OP_OR, [OP_REDUCE_ALL] = OP_AND, [OP_CUMSUM] = OP_ADD, [OP_CUMPROD] = OP_MUL,
         [OP_CUMMAX] = OP_MAXIMUM, [OP_CUMMIN] = OP_MINIMUM, [OP_MATMUL] = OP_ADD,
-        [OP_SPLIT_MATMUL] = OP_ADD,
+        [OP_SPLIT_MATMUL] = OP_ADD, [OP_GROUPED_MATMUL] = OP_ADD,
     };
     pawl_assert(by_op[op], "%s has no combiner", op_name(op));
     return by_op[op];

@@ -115,7 +115,8 @@ static Value error_combine(const Domain *d, const Node *n, Value acc, Value x)
         return domain_fp64.combine(d, n, acc, x);
     double v = domain_fp64.combine(d, n, acc, x).v;
     switch ((int)n->op) {
-    case OP_MATMUL: case OP_SPLIT_MATMUL: return (Value){.v = v, .e = acc.e + x.e};                   /* x.e already holds |term| */
+    case OP_MATMUL: case OP_SPLIT_MATMUL: case OP_GROUPED_MATMUL:
+        return (Value){.v = v, .e = acc.e + x.e};                               /* x.e already holds |term| */
     case OP_REDUCE_SUM: case OP_CUMSUM:
         return (Value){.v = v, .e = acc.e + x.e + fabs(x.v)};
     case OP_REDUCE_PROD: case OP_CUMPROD:

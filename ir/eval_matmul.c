@@ -2,6 +2,7 @@
  *
  * The wanted elements of a batch are taken in panels of 256 rows: the panel's rows of `a` are gathered once, then each wanted
  * column of `b` once, and every wanted (row, column) is a dot product of two dense lines. Columns are shared out to the threads.
+ * Rows of a grouped product are a batch where they are of one group.
  * All domains add the same way: term k goes to partial sum k mod 16, and the 16 are merged in order. Domains that are only
  * doubles have a typed dot product that the compiler can vectorise; test_eval_nodes.c holds all of them against plain sums. */
 #include "ir/eval_internal.h"
@@ -242,6 +243,7 @@ typedef struct {
     const Node *node;
     MatmulBox box;
     Way way;
+    const int64_t *ends; int64_t n_groups; bool no_sum;    /* of a grouped product (NULL: an ordinary one); no_sum: behind the last group */
     int64_t a_start, b_start;          /* of the batch */
     Line *rows; uint32_t n_rows;
     int64_t row_id[PANEL];
@@ -324,16 +326,45 @@ static void panel_index(Panel *p, const Demand *d, int64_t from, int64_t to, int
     p->wants = wants;
 }
 
+/* Where the groups' rows end; what the ends say counts as in ops.def. */
+static const int64_t *group_ends(const Run *r, const Node *n, int64_t count, int64_t rows, Arena *a)
+{
+    int64_t *ends = arena_new_array(a, int64_t, count), last = 0;
+    size_t hint = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t end = eval_value_at(r, n->in[2], i, &hint).i;
+        last = ends[i] = end > rows ? rows : end > last ? end : last;
+    }
+    return ends;
+}
+
+/* The batch that a row (of all batches) belongs to. Grouped: its group, the number of groups where it is behind the last one. */
+static int64_t batch_of_row(const Panel *p, int64_t row)
+{
+    int64_t lo = 0, hi = p->n_groups;
+    if (!p->ends)
+        return row / p->box.m;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (p->ends[mid] <= row)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 /* Rows of the panel that begins at element `from` of the demand; returns where the panel ends: at most PANEL rows of a batch. */
 static int64_t panel_rows(Panel *p, const Demand *d, int64_t from, int64_t count)
 {
-    int64_t n = p->box.n, batch = demand_at(d, (size_t)from) / n / p->box.m, last = -1, i = from;
+    int64_t n = p->box.n, batch = batch_of_row(p, demand_at(d, (size_t)from) / n), last = -1, i = from;
     p->n_rows = p->n_cols = 0;
+    p->no_sum = p->ends && batch == p->n_groups;
     for (; i < count; i++) {
         int64_t row = demand_at(d, (size_t)i) / n;
         if (row == last)
             continue;
-        if (p->n_rows == PANEL || row / p->box.m != batch)
+        if (p->n_rows == PANEL || batch_of_row(p, row) != batch)
             break;
         last = row;
         p->row_id[p->n_rows++] = row % p->box.m;
@@ -349,6 +380,10 @@ void eval_matmul(Run *r, const Node *n)
     int64_t count = d->all ? r->e->plan[n->id].count : (int64_t)d->n;
     Panel p = {.r = r, .node = n, .box = eval_matmul_box(r->e, n), .way = choose_way(r->d, n), .out = r->values[n->id]};
     Arena *a = arena_new();
+    if (n->op == OP_GROUPED_MATMUL) {
+        p.n_groups = r->e->plan[n->in[2]->id].dim[0];
+        p.ends = group_ends(r, n, p.n_groups, p.box.m, a);
+    }
     ArenaMark mark = arena_mark(a);
     int64_t *slots = malloc(sizeof *slots * (size_t)p.box.n + 1);
     if (!slots)
@@ -358,6 +393,10 @@ void eval_matmul(Run *r, const Node *n)
     p.rows = rows;
     for (int64_t from = 0, to; from < count; from = to) {
         to = panel_rows(&p, d, from, count);
+        for (int64_t i = from; p.no_sum && i < to; i++)
+            p.out[i] = r->d->finish(r->d, n, r->d->start(r->d, n), p.box.k);
+        if (p.no_sum)
+            continue;
         panel_index(&p, d, from, to, slots, a);
         while (have < p.n_rows)
             rows[have++] = line_new(p.way, p.box.k);

@@ -174,8 +174,9 @@ MatmulBox eval_matmul_box(const Evaluator *e, const Node *n)
     const int64_t *a = e->plan[of_a->id].dim + node_rank(of_a) - 2;
     const int64_t *b = e->plan[of_b->id].dim + node_rank(of_b) - 2;
     bool ta = node_int(n, ATTR_TRANS_A, 0) != 0, tb = node_int(n, ATTR_TRANS_B, 0) != 0;
+    Affine matrices = {.rank = 1, .dim = {e->plan[of_b->id].dim[0]}, .stride = {b[0] * b[1]}};        /* grouped: by group */
     return (MatmulBox){
-        .a = batch_of(e, n, of_a), .b = batch_of(e, n, of_b),
+        .a = batch_of(e, n, of_a), .b = n->op == OP_GROUPED_MATMUL ? matrices : batch_of(e, n, of_b),
         .m = a[ta], .k = a[!ta], .n = b[!tb], .b_size = b[0] * b[1],
         .a_row = ta ? 1 : a[1], .a_k = ta ? a[1] : 1, .b_col = tb ? b[1] : 1, .b_k = tb ? 1 : b[1],
     };
@@ -301,6 +302,9 @@ static void wish_scales(Spread *s, const Node *inv, const MatmulBox *m, const De
 static void wish_matmul(Spread *s, const Node *n, const Demand *d)
 {
     MatmulBox m = eval_matmul_box(s->r->e, n);
+    bool grouped = n->op == OP_GROUPED_MATMUL;              /* which matrix a row meets depends on values that are not known yet */
+    if (grouped)
+        wish(s, n->in[2], (Demand){.all = true});
     for (uint32_t side = 0; side < 2; side++) {
         MatmulOperand x = eval_matmul_operand(n, side);
         const NodePlan *from = plan_of(s, x.of);
@@ -308,9 +312,9 @@ static void wish_matmul(Spread *s, const Node *n, const Demand *d)
             wish_scales(s, x.inv, &m, d);
         if (is_read_in_place(s, x.of) && (!x.lo || is_read_in_place(s, x.lo)))
             continue;
-        if (d->all) {
-            wish(s, x.of, *d);
-            wish_optional(s, x.lo, *d);
+        if (d->all || (grouped && side)) {
+            wish(s, x.of, (Demand){.all = true});
+            wish_optional(s, x.lo, (Demand){.all = true});
             continue;
         }
         int64_t *start = arena_new_array(s->r->arena, int64_t, d->n);

@@ -435,6 +435,39 @@ static bool infer_split_matmul(const Infer *c, Type *out)
     return true;
 }
 
+static bool infer_grouped_matmul(const Infer *c, Type *out)
+{
+    const Type *a = &c->in[0]->type, *b = &c->in[1]->type, *ends = &c->in[2]->type;
+    bool tb = int_of(c, ATTR_TRANS_B, 0);
+    const Attr *dtype = attr_of(c, ATTR_DTYPE);
+
+    if (a->shape.rank != 2 || b->shape.rank != 3)
+        FAIL(c, "reshape the rows to one dim; weights are [E, K, N], or [E, N, K] with trans_b=1",
+             "grouped_matmul of %s and %s: the operands need rank 2 and rank 3", operand_type(c, 0), operand_type(c, 1));
+    if (a->dtype != b->dtype || a->dtype == DT_BOOL)
+        FAIL(c, "cast one of them", "grouped_matmul of %s and %s", operand_type(c, 0), operand_type(c, 1));
+    if (a->shape.d[1] != b->shape.d[1 + tb])
+        FAIL(c, tb ? NULL : "trans_b=1 multiplies by transposed weights", "grouped_matmul of %s and %s%s: the inner dims are %s and %s%s",
+             operand_type(c, 0), operand_type(c, 1), tb ? " (transposed)" : "", dim_text(c->cx->arena, a->shape.d[1]),
+             dim_text(c->cx->arena, b->shape.d[1 + tb]), both_facts(c, &a->shape, &b->shape));
+    if ((ends->dtype != DT_I32 && ends->dtype != DT_I64) || ends->shape.rank != 1 || ends->shape.d[0] != b->shape.d[0])
+        FAIL(c, "one i32 or i64 for each of the matrices: where its rows end", "the ends of grouped_matmul are %s; %s has %s groups",
+             operand_type(c, 2), operand_type(c, 1), dim_text(c->cx->arena, b->shape.d[0]));
+    if (b->shape.d[0]->lo < 1)
+        FAIL(c, "declare the dim from 1 on", "grouped_matmul by %s may have no groups", operand_type(c, 1));
+    *out = (Type){.dtype = dtype ? dtype->dtype : a->dtype, .shape = {.rank = 2, .d = {a->shape.d[0], b->shape.d[2 - tb]}}};
+    return true;
+}
+
+static bool infer_contract(const Infer *c, Type *out)
+{
+    switch ((int)c->op) {
+    case OP_SPLIT_MATMUL:   return infer_split_matmul(c, out);
+    case OP_GROUPED_MATMUL: return infer_grouped_matmul(c, out);
+    default:                return infer_matmul(c, out);
+    }
+}
+
 static bool infer_gather(const Infer *c, Type *out)
 {
     const Type *table = &c->in[0]->type, *index = &c->in[1]->type;
@@ -472,7 +505,7 @@ static bool infer(const Infer *c, Type *out)
     case CLASS_CAST:      *out = c->in[0]->type; out->dtype = c->attrs[0].dtype; return true;
     case CLASS_REDUCE:    return infer_reduce(c, out);
     case CLASS_SCAN:      return infer_scan(c, out);
-    case CLASS_CONTRACT:  return c->op == OP_SPLIT_MATMUL ? infer_split_matmul(c, out) : infer_matmul(c, out);
+    case CLASS_CONTRACT:  return infer_contract(c, out);
     case CLASS_GATHER:    return infer_gather(c, out);
     case CLASS_CHOICE:    return infer_choice(c, out);
     }

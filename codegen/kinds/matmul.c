@@ -14,9 +14,10 @@ enum { LANES = 16, RUN = 512, GPU_TILE = 64, GPU_K = 16, GPU_THREADS = 256 };
 
 static bool accepts(const KindProblem *p, const char **why_not)
 {
-    if (p->g->matmul && p->g->matmul->op == OP_MATMUL && !p->g->reduces.n && shape_equal(&p->g->domain, &p->g->matmul->type.shape))
+    bool pieces = p->g->matmul && p->g->matmul->op == OP_SPLIT_MATMUL;
+    if (p->g->matmul && !pieces && !p->g->reduces.n && shape_equal(&p->g->domain, &p->g->matmul->type.shape))
         return true;
-    *why_not = p->g->matmul && p->g->matmul->op != OP_MATMUL ? "a product of pieces" : p->g->matmul ? "parts of a matrix product" : "not a matrix product";
+    *why_not = pieces ? "a product of pieces" : p->g->matmul ? "parts of a matrix product" : "not a matrix product";
     return false;
 }
 
@@ -44,7 +45,9 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     }
     Dim m, nn, k, batch;
     matmul_extents(p->cx->dims, p->g->matmul, &m, &nn, &k, &batch);
-    bool dot = product_contiguous_k(p->cx, p->g->matmul, 0) && product_contiguous_k(p->cx, p->g->matmul, 1), few = dim_typical(m) <= 8;
+    bool dot = product_contiguous_k(p->cx, p->g->matmul, 0) && product_contiguous_k(p->cx, p->g->matmul, 1);
+    int64_t groups = p->g->matmul->op == OP_GROUPED_MATMUL ? dim_typical(p->g->matmul->in[2]->type.shape.d[0]) : 1;
+    bool few = dim_typical(m) / groups <= 8;
     if (dot) {
         add(out, &n, max, few ? 8 : 32, few ? 16 : 64, 4, 4, 1, 0);
         add(out, &n, max, few ? 8 : 64, few ? 32 : 64, 4, 4, 1, 0);
@@ -71,7 +74,7 @@ static double cost(const KindProblem *p, const Schedule *s)
     Dim m, n, k, batch;
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
     int64_t mb = schedule_get(s, "mb", 1), nb = schedule_get(s, "nb", 1);
-    double blocks = (double)dim_typical(batch) * (double)dim_typical(tiles(d, m, mb)) * (double)dim_typical(tiles(d, n, nb));
+    double blocks = (double)dim_typical(batch) * (double)dim_typical(product_row_tiles(d, p->g->matmul, m, mb)) * (double)dim_typical(tiles(d, n, nb));
     double memory = group_seconds_memory(p), seconds;
     if (p->m->target == TARGET_CUDA) {                       /* whole tiles are computed, one block after the other on a unit */
         double block = 2.0 * (double)(mb * nb) * (double)dim_typical(k) / (p->m->flops_fma * 0.3 / p->m->units);
@@ -87,7 +90,7 @@ static Dim grid(const KindProblem *p, const Schedule *s)
     DimPool *d = p->cx->dims;
     Dim m, n, k, batch;
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
-    return dim_mul(d, batch, dim_mul(d, tiles(d, m, schedule_get(s, "mb", 1)), tiles(d, n, schedule_get(s, "nb", 1))));
+    return dim_mul(d, batch, dim_mul(d, product_row_tiles(d, p->g->matmul, m, schedule_get(s, "mb", 1)), tiles(d, n, schedule_get(s, "nb", 1))));
 }
 
 static uint32_t threads(const KindProblem *p, const Schedule *s)
@@ -117,7 +120,7 @@ static KInst *operand(Product *x, uint32_t which, Dim row, Dim k, uint32_t lanes
         memcpy(lead.d, n->type.shape.d, sizeof(Dim) * (rn - 2));
         Index bi = index_unflatten(x->p, &lead, x->at_batch);
         for (uint32_t i = 0; i + 2 < r; i++)
-            at.d[i] = bi.d[rn - r + i];
+            at.d[i] = n->op == OP_GROUPED_MATMUL ? x->at_batch : bi.d[rn - r + i];
         bool k_last = which == 0 ? !trans : trans;
         at.d[k_last ? r - 2 : r - 1] = row;
         at.d[k_last ? r - 1 : r - 2] = k;
@@ -392,10 +395,13 @@ static bool build(KindBuild *b)
         (dot && x.pack))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
     Dim one = dim_const(p, 1);                                 /* an empty product has no blocks, yet its kernel divides by tiles */
-    Dim tm = dim_max(p, tiles(p, x.m, x.mb), one), tn = dim_max(p, tiles(p, x.nn, x.nb), one), per_batch = dim_mul(p, tm, tn);
+    Dim tm = dim_max(p, product_row_tiles(p, x.n, x.m, x.mb), one), tn = dim_max(p, tiles(p, x.nn, x.nb), one), per_batch = dim_mul(p, tm, tn);
     x.at_batch = dim_floordiv(p, b->block, per_batch);
     Dim tile = dim_mod(p, b->block, per_batch);
-    x.row0 = dim_mul_const(p, dim_mod(p, tile, tm), x.mb);
+    if (x.n->op == OP_GROUPED_MATMUL)
+        product_find_group(&x, dim_mod(p, tile, tm));
+    else
+        x.row0 = dim_mul_const(p, dim_mod(p, tile, tm), x.mb);
     x.col0 = dim_mul_const(p, dim_floordiv(p, tile, tm), x.nb);
     if (b->problem.m->target == TARGET_CUDA) {
         gpu_tile(&x);

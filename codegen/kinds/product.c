@@ -31,9 +31,59 @@ static void coords_of(const Product *x, Dim row, Dim col, Dim *coords)
     memcpy(coords, at.d, sizeof(Dim) * node_rank(x->n));
 }
 
+Dim product_row_tiles(DimPool *p, const Node *n, Dim m, int64_t mb)
+{
+    if (n->op != OP_GROUPED_MATMUL)
+        return dim_ceildiv(p, m, dim_const(p, mb));
+    Dim groups = dim_add_const(p, n->in[2]->type.shape.d[0], 1);           /* and the rows behind them */
+    return dim_min(p, m, dim_add(p, dim_floordiv(p, m, dim_const(p, mb)), groups));
+}
+
+/* Group after group, each with its rows of tiles, until the one that has `tile` has been met. */
+void product_find_group(Product *x, Dim tile)
+{
+    DimPool *p = x->p;
+    Kernel *k = x->k;
+    Lower *l = x->b->l;
+    const Node *ends = x->n->in[2];
+    Dim groups = ends->type.shape.d[0], rows = x->m;
+    int64_t most = rows->hi < 1 ? 1 : rows->hi;
+    KInst *number = k_index(k, tile, DT_I64, 1), *none = k_index(k, groups, DT_I64, 1), *all = k_index(k, rows, DT_I64, 1);
+    KInst *zero = k_const(k, (KType){DT_I64, 1}, 0);
+    enum { TILES, BEGIN, GROUP, ROW, END, N };             /* rows of tiles and rows before group g; what was found */
+    KInst *init[N] = {zero, zero, none, all, all}, *next[N];
+
+    lower_scope(l);
+    KInst *loop = k_loop(k, "g", dim_const(p, 0), dim_add_const(p, groups, 1), 1, init, N, 1);
+    KInst *begin = k_carry(k, loop, BEGIN), *before = k_carry(k, loop, TILES), *listed = k_test(k, loop->var, groups, 1);
+    lower_mask(l, listed);
+    KInst *end = k_cast(k, lower_value(l, ends, &(Index){.d = {loop->var}}, 1), DT_I64);
+    lower_mask(l, NULL);
+    end = k_op2(k, OP_MAXIMUM, begin, k_select(k, listed, k_op2(k, OP_MINIMUM, end, all), all));
+    Dim first = k_bind(k, begin, "begin", 0, most), count = dim_sub(p, k_bind(k, end, "end", 0, most), first);
+    KInst *after = k_op2(k, OP_ADD, before, k_index(k, dim_ceildiv(p, count, dim_const(p, x->mb)), DT_I64, 1));
+    KInst *here = k_op2(k, OP_AND, k_op2(k, OP_LE, before, number), k_op2(k, OP_LT, number, after));
+    KInst *inside = k_op2(k, OP_MUL, k_op2(k, OP_SUB, number, before), k_const(k, (KType){DT_I64, 1}, (double)x->mb));
+    next[TILES] = after;
+    next[BEGIN] = end;
+    next[GROUP] = k_select(k, here, k_index(k, loop->var, DT_I64, 1), k_carry(k, loop, GROUP));
+    next[ROW] = k_select(k, here, k_op2(k, OP_ADD, begin, inside), k_carry(k, loop, ROW));
+    next[END] = k_select(k, here, end, k_carry(k, loop, END));
+    k_loop_end(k, loop, next);
+    lower_scope_end(l);
+
+    KInst *group = k_result(k, loop, GROUP);
+    x->at_batch = lower_bind_group(l, x->n, group);
+    x->no_sum = k_op2(k, OP_EQ, group, none);
+    x->row0 = k_bind(k, k_result(k, loop, ROW), "row0", 0, most);
+    x->m = k_bind(k, k_result(k, loop, END), "end", 1, most);
+}
+
 void product_know(Product *x, Dim row, Dim col, KInst *value)
 {
     Index at = {0};
+    if (x->no_sum)
+        value = k_select(x->k, x->no_sum, k_const(x->k, value->type, 0), value);
     coords_of(x, row, col, at.d);
     lower_know(x->b->l, x->n, &at, value);
 }

@@ -12,6 +12,7 @@ typedef struct Product {
     DType t;                                   /* accumulator */
     Dim m, nn, depth, batch;
     Dim at_batch, row0, col0;                  /* this block's batch and tile */
+    KInst *no_sum;                             /* grouped: these rows are behind the last group */
     int64_t mb, nb, mr, nr;                    /* tile and register tile */
     int64_t pack; uint32_t panel; Dim k0;      /* k's of b packed at a time (0: none), the shared array, the first of them */
 } Product;
@@ -20,6 +21,11 @@ typedef struct Product {
 Index product_element(DimPool *p, const Node *n, Dim batch, Dim at_batch, Dim m, Dim row, Dim col);
 
 Product product_new(KindBuild *b);
+/* Rows of tiles that the product has, of mb rows each; of a grouped one at most: no tile has rows of two groups. */
+Dim product_row_tiles(DimPool *p, const Node *n, Dim m, int64_t mb);
+/* Of a grouped product: row0, m (where the rows of its group end), at_batch (its matrix) and no_sum of the row of tiles with number
+ * `tile`; one without rows where there are no so many. */
+void product_find_group(Product *x, Dim tile);
 /* Element (row, col) of the product is `value`. */
 void product_know(Product *x, Dim row, Dim col, KInst *value);
 /* The group's outputs at (row, col…) of its domain, from what is known of the product. */

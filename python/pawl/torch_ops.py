@@ -164,6 +164,18 @@ def rotate_half(x):
     x2 = x[..., x.shape[-1] // 2 :]
     return torch.cat((-x2, x1), dim=-1)
 ''',
+    "grouped_mm": '''
+def grouped_mm(x, w, ends):
+    """Rows in groups, each against its own matrix; rows behind the last group are 0 (PyTorch's kernel leaves them as they are)."""
+    if x.dtype == torch.bfloat16:
+        return torch._grouped_mm(x, w, offs=ends.int())
+    start, parts = 0, []
+    for end, matrix in zip(ends.tolist(), w):
+        end = min(max(end, start), x.shape[0])
+        parts.append(x[start:end] @ matrix)
+        start = end
+    return torch.cat(parts + [x.new_zeros(x.shape[0] - start, w.shape[2])])
+''',
     "split_evenly": '''
 def split_evenly(x, n, axis):
     """n parts; what is left over goes to the last."""
@@ -303,6 +315,12 @@ def _matmul(c):
     return text if a["dtype"] is None else f"{text}.to({torch_dtype(a['dtype'], c.oracle)})"
 
 
+def _grouped_matmul(c):
+    a = _attributes(c.name, [("trans_b", True, 0), ("dtype", True, None)], c.attrs)
+    text = f"grouped_mm({c.text(0)}, {c.text(1)}{'.mT' if a['trans_b'] else ''}, {c.text(2)})"
+    return text if a["dtype"] is None else f"{text}.to({torch_dtype(a['dtype'], c.oracle)})"
+
+
 def _slice(c):
     a = _attributes(c.name, [("axis", True, 0), ("start", True, 0), ("size", False, None), ("step", True, 1)], c.attrs)
     axis = a["axis"]
@@ -386,6 +404,7 @@ def _sdpa_masked(c):
 
 FUNCTIONS = {
     ("maximum", 2): _bound("maximum"), ("minimum", 2): _bound("minimum"), ("div", 2): _div, ("matmul", 2): _matmul,
+    ("grouped_matmul", 3): _grouped_matmul,
     ("slice", 1): _slice, ("pad", 1): _pad, ("gather", 2): _gather, ("const", 0): _const, ("iota", 0): _iota,
     ("sdpa", 4): _sdpa_masked,
     ("reduce_sum", 1): _reduce("sum"), ("reduce_prod", 1): _reduce("prod"), ("reduce_max", 1): _reduce("amax"),

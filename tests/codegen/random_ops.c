@@ -483,6 +483,27 @@ static void op_matmul(Gen *g)
     emit(g, out, "matmul(%s, %s, trans_a=%d, trans_b=%d%s)", NAME(x), NAME(y), ta, tb, dtype);
 }
 
+/* Ends are any integers about the number of rows. */
+static void op_grouped(Gen *g)
+{
+    int x = pick(g);
+    if (g->v[x].rank != 2 || !is_float(&g->v[x]) || rdim_most(g, g->v[x].d[1]) > 64)
+        return;
+    x = fit(g, x, -3, 3);
+    Val v = g->v[x];
+    int groups = 1 + below(g, 4), rows = rdim_most(g, v.d[0]);
+    bool tb = percent(g, 50);
+    RDim n = any_dim(g), k = v.d[1];
+    Val w = {.t = v.t, .rank = 3, .d = {rdim(groups), tb ? n : k, tb ? k : n}, .lo = -1, .hi = 1};
+    Val ends = {.t = percent(g, 50) ? DT_I32 : DT_I64, .rank = 1, .d = {rdim(groups)}, .lo = -1, .hi = rows + 1, .exact = true, .whole = true};
+    double reach = rdim_most(g, k) * largest(&v);
+    if (shape_most(g, &w) > MOST || rdim_most(g, n) * rows > MOST || (double)rdim_most(g, n) * rows * rdim_most(g, k) > 100000 || reach > 600)
+        return;
+    int y = declare(g, w, !n.a && !k.a && percent(g, 60)), e = declare(g, ends, false);
+    v.d[1] = n;
+    emit(g, inexact(v, -reach, reach), "grouped_matmul(%s, %s, %s, trans_b=%d)", NAME(x), NAME(y), NAME(e), tb);
+}
+
 /* ---- composites ------------------------------------------------------------------------------------------------------------------- */
 static void op_composite(Gen *g)
 {
@@ -576,7 +597,7 @@ void random_op(Gen *g)
     static const struct { int weight; void (*op)(Gen *); } table[] = {
         {12, op_smooth}, {5, op_exact_unary}, {6, op_literal}, {14, op_binary}, {4, op_compare}, {5, op_where}, {5, op_cast},
         {6, op_reshape}, {6, op_permute}, {4, op_expand}, {6, op_slice}, {4, op_pad}, {3, op_flip}, {5, op_concat}, {2, op_repeat},
-        {4, op_gather}, {3, op_source}, {12, op_reduce}, {3, op_arg}, {3, op_scan}, {7, op_matmul}, {9, op_composite}, {2, op_swiglu},
+        {4, op_gather}, {3, op_source}, {12, op_reduce}, {3, op_arg}, {3, op_scan}, {7, op_matmul}, {2, op_grouped}, {9, op_composite}, {2, op_swiglu},
         {2, op_sdpa},
     };
     int total = 0;
