@@ -3,7 +3,7 @@
 #include "codegen/emit/cuda_print.h"
 #include "codegen/emit/gemm.h"
 
-extern const char codegen_emit_gemm_common_cuh[], codegen_emit_gemm_sm90_cuh[], codegen_emit_gemm_sm80_cuh[];
+extern const char codegen_emit_gemm_common_cuh[], codegen_emit_gemm_wgmma_cuh[], codegen_emit_gemm_sm90_cuh[], codegen_emit_gemm_sm80_cuh[];
 
 void cuda_gemm_templates(StrBuf *out, Kernel *const *k, uint32_t n)
 {
@@ -14,8 +14,10 @@ void cuda_gemm_templates(StrBuf *out, Kernel *const *k, uint32_t n)
     }
     if (wgmma || mma)
         strbuf_add(out, codegen_emit_gemm_common_cuh);
-    if (wgmma)
+    if (wgmma) {
+        strbuf_add(out, codegen_emit_gemm_wgmma_cuh);
         strbuf_add(out, codegen_emit_gemm_sm90_cuh);
+    }
     if (mma)
         strbuf_add(out, codegen_emit_gemm_sm80_cuh);
 }

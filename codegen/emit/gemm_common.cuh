@@ -67,7 +67,8 @@ template <> struct GemmPiece<true> { using Type = float; };
 // ROWS times 16 rows, STRIDE apart, by COLUMNS columns, as many of each of PARTS parts. Thread l holds of every 16 by 8 the rows l / 4
 // and l / 4 + 8, the columns l % 4 * 2 and the next: two sums of the first row, two of the second. A piece that is staged is 16 rows by
 // WIDTH columns of every part.
-template <GemmFormat FORMAT, int ROWS, int STRIDE, int COLUMNS, int PARTS, int WIDTH>
+// Self, the template proper, has the sums: its stage_static<PIECE> writes those of a piece to the warp's part of the staging array.
+template <typename Self, GemmFormat FORMAT, int ROWS, int STRIDE, int COLUMNS, int PARTS, int WIDTH>
 struct GemmShare {
     static constexpr bool IS_TF32 = FORMAT == GEMM_TF32 || FORMAT == GEMM_3XTF32, THREE = FORMAT == GEMM_3XF16 || FORMAT == GEMM_3XTF32,
                           SCALED = THREE || FORMAT == GEMM_F16_SCALED;
@@ -78,7 +79,6 @@ struct GemmShare {
     int warp, lane;                                                    // among the multiplying ones
     GemmPlace at;                                                      // of this share
     int row, col, batch;                                               // of the piece that is staged
-    float sum[ROWS][R];
     float scale_a[ROWS][2], scale_b[COLUMNS / 32];                     // column 32 j + lane of the share
     bool bad;                                                          // some row or column of it is
 
@@ -117,42 +117,11 @@ struct GemmShare {
 
     // |scale| is a power of two, that of the row split in two so that nothing overflows or vanishes midway.
     static __device__ __forceinline__ float power(int e) { return __int_as_float((e + 127) << 23); }
-
-    // Piece q of the 16 rows r, scaled, to this warp's part of the staging array.
-    template <int PIECE> __device__ __forceinline__ void stage_static(float *staging) const
+    static __device__ __forceinline__ void row_factors(float scale, float &first, float &second)
     {
-        constexpr int r = PIECE / ACROSS, q = PIECE % ACROSS;
-        float first[2], second[2];
-        if constexpr (SCALED) {
-            #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const int e = (__float_as_int(scale_a[r][h]) >> 23 & 255) - 127;
-                first[h] = power(e >> 1);
-                second[h] = power(e - (e >> 1));
-                asm volatile("" : "+f"(first[h]), "+f"(second[h]));    // else all products with them are kept beside the sums
-            }
-        }
-        #pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            float *to = staging + ((warp * PARTS + part) * 16 + lane / 4) * PITCH + lane % 4 * 2;
-            #pragma unroll
-            for (int c = 0; c < WIDTH; c += 8) {
-                const int column = part * OWN + q * WIDTH + c, i = column / 2;
-                float x[2][2] = {{sum[r][i], sum[r][i + 1]}, {sum[r][i + 2], sum[r][i + 3]}};
-                if constexpr (SCALED) {
-                    #pragma unroll
-                    for (int e = 0; e < 2; e++) {
-                        const float b = fabsf(__shfl_sync(0xffffffffu, scale_b[column / 32], column % 32 + lane % 4 * 2 + e));
-                        #pragma unroll
-                        for (int h = 0; h < 2; h++)
-                            x[h][e] = x[h][e] * first[h] * b * second[h];
-                    }
-                }
-                #pragma unroll
-                for (int h = 0; h < 2; h++)
-                    *reinterpret_cast<float2 *>(to + 8 * h * PITCH + c) = make_float2(x[h][0], x[h][1]);
-            }
-        }
+        const int e = (__float_as_int(scale) >> 23 & 255) - 127;
+        first = power(e >> 1);
+        second = power(e - (e >> 1));
     }
 
     // ---- recomputation ----
@@ -266,7 +235,7 @@ struct GemmShare {
                 return;
             }
         }
-        stage_static<PIECE>(staging);
+        static_cast<const Self *>(this)->template stage_static<PIECE>(staging);
     }
 
     // One of the N_PIECES pieces of the product, ready for the body of all lanes; false: nothing of the product is in it.

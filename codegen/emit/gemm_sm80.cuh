@@ -72,10 +72,11 @@ template <GemmFormat F> GEMM_DEVICE void gemm_mma(float *d, const unsigned (&a)[
 // ---- a block's share of the product ------------------------------------------------------------------------------------------
 
 template <GemmFormat FORMAT, int BM, int BN, int BK, int STAGES, int DOWN, int ACROSS, int RASTER, int PARTS, int WIDTH, bool A_MN, bool B_MN>
-struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDTH> {
+struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, RASTER, PARTS, WIDTH, A_MN, B_MN>, FORMAT, BM / DOWN / 16, 16,
+                            BN / ACROSS, PARTS, WIDTH> {
     static constexpr int ROWS = BM / DOWN / 16, COLUMNS = BN / ACROSS;
-    using Share = GemmShare<FORMAT, ROWS, 16, COLUMNS, PARTS, WIDTH>;
-    using Share::THREE, Share::ELEMENT, Share::OWN, Share::warp, Share::lane, Share::sum;
+    using Share = GemmShare<GemmSm80, FORMAT, ROWS, 16, COLUMNS, PARTS, WIDTH>;
+    using Share::THREE, Share::SCALED, Share::ELEMENT, Share::OWN, Share::PITCH, Share::warp, Share::lane, Share::scale_b;
     static constexpr int THREADS = 32 * DOWN * ACROSS, PART = BN / PARTS,
                          ROW = BK * ELEMENT, CHUNKS = ROW / 16, STEPS = ROW / 32,      // of k: bytes, 16 bytes, 32 bytes
                          PER = 16 / ELEMENT,                                           // elements of a chunk
@@ -86,6 +87,7 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
     unsigned ring;                                                     // shared address
     int slot;                                                          // of the ring, next to be multiplied
     unsigned own_a, own_b;                                             // where this lane's line begins in A's and B's tile
+    float sum[ROWS][COLUMNS / 2];
 
     static __device__ __forceinline__ int first_tile() { return blockIdx.x; }
     static __device__ __forceinline__ int tile_step() { return gridDim.x; }
@@ -339,8 +341,43 @@ struct GemmSm80 : GemmShare<FORMAT, BM / DOWN / 16, 16, BN / ACROSS, PARTS, WIDT
                 for (int e = 0; e < COLUMNS / 2; e++)
                     sum[i][e] = Share::IS_TF32 ? sum[i][e] + low[i][e] : fmaf(low[i][e], 0x1p-11f, sum[i][e]);
         }
-        if constexpr (Share::SCALED)
+        if constexpr (SCALED)
             this->bad = this->any_bad();
         return true;
+    }
+
+    // Piece q of the 16 rows r, scaled, to this warp's part of the staging array.
+    template <int PIECE> __device__ __forceinline__ void stage_static(float *staging) const
+    {
+        constexpr int r = PIECE / Share::ACROSS, q = PIECE % Share::ACROSS;
+        float first[2], second[2];
+        if constexpr (SCALED) {
+            #pragma unroll
+            for (int h = 0; h < 2; h++) {
+                this->row_factors(this->scale_a[r][h], first[h], second[h]);
+                asm volatile("" : "+f"(first[h]), "+f"(second[h]));    // else all products with them are kept beside the sums
+            }
+        }
+        #pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            float *to = staging + ((warp * PARTS + part) * 16 + lane / 4) * PITCH + lane % 4 * 2;
+            #pragma unroll
+            for (int c = 0; c < WIDTH; c += 8) {
+                const int column = part * OWN + q * WIDTH + c, i = column / 2;
+                float x[2][2] = {{sum[r][i], sum[r][i + 1]}, {sum[r][i + 2], sum[r][i + 3]}};
+                if constexpr (SCALED) {
+                    #pragma unroll
+                    for (int e = 0; e < 2; e++) {
+                        const float b = fabsf(__shfl_sync(0xffffffffu, scale_b[column / 32], column % 32 + lane % 4 * 2 + e));
+                        #pragma unroll
+                        for (int h = 0; h < 2; h++)
+                            x[h][e] = x[h][e] * first[h] * b * second[h];
+                    }
+                }
+                #pragma unroll
+                for (int h = 0; h < 2; h++)
+                    *reinterpret_cast<float2 *>(to + 8 * h * PITCH + c) = make_float2(x[h][0], x[h][1]);
+            }
+        }
     }
 };
