@@ -1,8 +1,9 @@
 """Honest timing of several implementations of one thing on a CUDA stream.
 
 One process, one stream, cold L2, sides interleaved ABBA, medians with bootstrap intervals. Before every window a spin kernel
-holds the GPU until the host has enqueued all of the window, so that events see the GPU alone; then a write of twice the L2
-flushes it. A window is one call, or, for calls too short for the events' resolution, a batch of calls that each use buffers of
+holds the GPU until the host has enqueued all of the window, so that events see the GPU alone; then twice the L2 is read, which
+leaves it full of clean lines of no use, as the tuner and `pawl bench` do. (Flushed by a write it is full of dirty lines, and the
+first to come pays for writing them back: 3 to 4 us on an H200, whoever it is.) A window is one call, or, for calls too short for the events' resolution, a batch of calls that each use buffers of
 their own. GPU-busy time (during which a kernel runs, by CUPTI; kernels that overlap count once) is taken apart, with spin kernels
 as markers around each call.
 """
@@ -42,12 +43,13 @@ class Timer:
     def __init__(self, device="cuda"):
         properties = torch.cuda.get_device_properties(device)
         self.l2_bytes = getattr(properties, "L2_cache_size", 0) or 64 << 20
-        self.flush_buffer = torch.empty(2 * self.l2_bytes, dtype=torch.uint8, device=device)
+        self.flush_buffer = torch.zeros(self.l2_bytes // 2, dtype=torch.float32, device=device)     # twice the L2
+        self.flush_sum = torch.zeros((), dtype=torch.float32, device=device)
         self.start = torch.cuda.Event(enable_timing=True)
         self.end = torch.cuda.Event(enable_timing=True)
 
     def flush(self):
-        self.flush_buffer.zero_()
+        torch.sum(self.flush_buffer, dim=0, out=self.flush_sum)
 
     def synchronize(self):
         torch.cuda.synchronize()
