@@ -293,7 +293,7 @@ typedef struct {
     Workshop *w;
     const Variant *const *v;
     SearchCandidate *c;
-    const KnownSchedule *known; uint32_t n_known;
+    const KnownSchedule *const *known; uint32_t n_known;
 } PlanJob;
 
 typedef struct { Context *cx; const KnownSchedule *known; uint32_t n; } KnownLookup;
@@ -307,17 +307,17 @@ static bool look_up_known(void *arg, const Group *g, Schedule *out)
     return false;
 }
 
-static void build_plan(const PlanJob *job, const Variant *v, PlanHome *home, SearchCandidate *c)
+static void build_plan(const PlanJob *job, const Variant *v, const KnownSchedule *known, PlanHome *home, SearchCandidate *c)
 {
     Context *cx = c->cx = home->cx = context_new();
-    KnownLookup lookup = {cx, job->known, job->n_known};
+    KnownLookup lookup = {cx, known, job->n_known};
     CompileOptions o = options_in(cx, &job->w->options);
     home->variant = variant_in(cx, v);
     home->task = task_from_source(cx, job->w->task->source);
 
     o.no_weights = false;
     o.codegen.no_code = false;
-    o.codegen.schedules = (ScheduleSource){look_up_known, &lookup};
+    o.codegen.schedules = (ScheduleSource){.lookup = look_up_known, .arg = &lookup};
     if (home->task && variant_form(cx, home->task, &o, &home->variant))
         c->plan = home->variant.compiled.plan;
     else
@@ -330,11 +330,11 @@ static void build_plans(void *arg, int64_t begin, int64_t end, int worker)
     PlanJob *job = arg;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        build_plan(job, job->v[i], &job->w->homes[i], &job->c[i]);
+        build_plan(job, job->v[i], job->known[i], &job->w->homes[i], &job->c[i]);
 }
 
-SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n, const KnownSchedule *known,
-                                uint32_t n_known, Arena *a)
+SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, const KnownSchedule *const *known, uint32_t n, uint32_t n_known,
+                                Arena *a)
 {
     SearchCandidate *c = arena_new_array(a, SearchCandidate, n + 1);
 

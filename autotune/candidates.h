@@ -47,9 +47,10 @@ SearchCandidate *workshop_group(Workshop *w, const Variant *v, uint32_t variant,
 
 /* Where a whole plan takes its schedules from: (key, text) -> schedule text; read-only, shared by threads. */
 typedef struct { uint64_t key; const char *text, *schedule; } KnownSchedule;
-/* Whole plans of variants, with code and weights, each in a context of its own that workshop_free_plans frees. */
-SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, uint32_t n, const KnownSchedule *known,
-                                uint32_t n_known, Arena *a);
+/* Whole plans of variants, each with its schedules known[i][0 … n_known-1], with code and weights, each in a context of its own that
+ * workshop_free_plans frees. */
+SearchCandidate *workshop_plans(Workshop *w, const Variant *const *v, const KnownSchedule *const *known, uint32_t n, uint32_t n_known,
+                                Arena *a);
 void workshop_free_plans(Workshop *w);
 
 /* What to fill inputs with: distributions of the task where an input or weight is one of its own. */

@@ -1,9 +1,9 @@
 /* autotune/tuner.c — from a task to problems and back: workloads are compiled, their groups and choices become problems, what was
  * decided goes into the report.
  *
- * Three phases. Groups: of every workload, under the default alternatives and under each other alternative of each choice, since each
+ * Four phases. Groups: of every workload, under the default alternatives and under each other alternative of each choice, since each
  * alternative is to be judged with its own best kernels. Choices: one at a time, as whole plans. Then the groups that only the
- * winners together form, if there are any. */
+ * winners together form, if there are any. At last the schedules of short plans' groups together (tuner_together.c). */
 #include "autotune/candidates.h"
 #include "autotune/tuner_internal.h"
 #include "base/file.h"
@@ -14,6 +14,8 @@ enum { DEFAULT_CANDIDATES = 12, MAX_VARIANTS = 64 };
 
 /* Share of the budget after which groups give way to choices. */
 #define GROUP_SHARE 0.8
+/* Of what is left then, the share of choices. */
+#define CHOICE_SHARE 0.7
 /* An alternative that the model thinks so many times slower than the best (an fp32 product without tensor cores) is measured as it
  * is: tuning its groups would not save it. */
 #define LOST 2.5
@@ -24,6 +26,7 @@ typedef struct {
     uint32_t base;                      /* variant with all defaults */
     ChoiceInfo *choices; uint32_t n_choices;
     uint64_t hash;                      /* of the graph with its choices */
+    uint32_t last;                      /* variant with what was chosen */
 } WorkloadState;
 
 typedef struct Tuning {
@@ -35,6 +38,7 @@ typedef struct Tuning {
     Vec(Variant) variants;
     Vec(TuneProblem) groups; Vec(GroupRef) group_refs;
     Vec(TuneProblem) choices; Vec(ChoiceRef) choice_refs;
+    Vec(TuneProblem) plans; Vec(Together) together;
     Arena *scratch;                     /* of the problem at hand */
 } Tuning;
 
@@ -246,7 +250,10 @@ static bool choice_candidates(void *arg, TuneProblem *p, SearchCandidate **out, 
         v[k] = &u->variants.data[ref->first_variant + tag[k]];
 
     u->scratch = arena_new();
-    SearchCandidate *c = workshop_plans(&u->shop, v, count, known_schedules(u, u->scratch), u->groups.n, u->scratch);
+    const KnownSchedule *known[DB_MAX_ALTERNATIVES], *all = known_schedules(u, u->scratch);
+    for (uint32_t k = 0; k < count; k++)
+        known[k] = all;
+    SearchCandidate *c = workshop_plans(&u->shop, v, known, count, u->groups.n, u->scratch);
     for (uint32_t k = 0; k < count; k++) {
         c[k].tag = tag[k];
         c[k].what = alternative_name(u->t.cx->arena, p->text, tag[k], alternatives);
@@ -262,7 +269,7 @@ static bool choice_candidates(void *arg, TuneProblem *p, SearchCandidate **out, 
 static void release(void *arg, TuneProblem *p)
 {
     Tuning *u = arg;
-    if (p->kind == PROBLEM_CHOICE)
+    if (p->kind != PROBLEM_GROUP)
         workshop_free_plans(&u->shop);
     arena_free(u->scratch);
     u->scratch = NULL;
@@ -270,26 +277,63 @@ static void release(void *arg, TuneProblem *p)
 
 /* ---- the winners together -------------------------------------------------------------------- */
 
-static bool add_winners(Tuning *u, const WorkloadState *s, const Workload *w)
+static bool same_picks(const Variant *v, const Workload *w, const ChoicePick *picks, uint32_t n)
+{
+    bool same = v->workload == w && v->n_picks == n;
+    for (uint32_t i = 0; i < n && same; i++)
+        same = v->picks[i].alternative == picks[i].alternative && !strcmp(v->picks[i].id, picks[i].id);
+    return same;
+}
+
+static bool add_winners(Tuning *u, WorkloadState *s, const Workload *w)
 {
     Context *cx = u->t.cx;
     const Variant *base = &u->variants.data[s->base];
     ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, s->n_choices + 1);
-    uint32_t changed = 0;
 
     for (uint32_t i = 0; i < s->n_choices; i++) {
         picks[i] = base->picks[i];
         const TuneProblem *p = find_problem(u->choices.data, u->choices.n, s->hash, s->choices[i].id);
         if (!p || (p->state != PROBLEM_HIT && p->state != PROBLEM_TUNED && p->state != PROBLEM_PARTIAL))
             continue;
-        changed += p->winner_index != picks[i].alternative;
         picks[i].alternative = p->winner_index;
     }
-    if (changed < 2)
-        return true;                   /* one change alone was among the variants */
+    s->last = s->base;
+    for (uint32_t i = s->base; s->n_choices && i < u->variants.n; i++)
+        if (same_picks(&u->variants.data[i], w, picks, s->n_choices)) {
+            s->last = i;               /* one change alone was among the variants */
+            return true;
+        }
+    if (!s->n_choices)
+        return true;
     if (!add_variant(u, w, picks, s->n_choices))
         return false;
-    add_groups(u, u->variants.n - 1);
+    s->last = u->variants.n - 1;
+    add_groups(u, s->last);
+    return true;
+}
+
+static void add_together(Tuning *u, const WorkloadState *s)
+{
+    Together x = {0};
+    if (!together_of(u->t.cx, &u->variants.data[s->last], u->groups.data, u->groups.n, &x) ||
+        find_problem(u->plans.data, u->plans.n, x.problem.key, x.problem.text))
+        return;
+    x.problem.index = u->together.n;
+    vec_push(u->t.cx->arena, &u->plans, x.problem);
+    vec_push(u->t.cx->arena, &u->together, x);
+}
+
+static bool plan_candidates(void *arg, TuneProblem *p, SearchCandidate **out, uint32_t *n, MeasureOptions *m)
+{
+    Tuning *u = arg;
+    const Together *x = &u->together.data[p->index];
+    uint32_t max = u->t.o->max_candidates ? u->t.o->max_candidates : DEFAULT_CANDIDATES;
+
+    u->scratch = arena_new();
+    *out = together_candidates(&u->shop, x, max, u->scratch, n);
+    *m = (MeasureOptions){.numerics = u->task->numerics, .seed = u->t.o->seed, .check = true,
+                          .dists = graph_dists(x->variant->compiled.resolved, u->scratch)};
     return true;
 }
 
@@ -307,20 +351,26 @@ static void count_state(TuneReport *r, ProblemState s)
     }
 }
 
-static void fill_report(Tuning *u, TuneReport *r)
+static void report_schedules(Tuning *u, TuneReport *r, const TuneProblem *problems, uint32_t n)
 {
-    Arena *a = u->t.cx->arena;
-
-    for (uint32_t i = 0; i < u->groups.n; i++) {
-        const TuneProblem *p = &u->groups.data[i];
+    for (uint32_t i = 0; i < n; i++) {
+        const TuneProblem *p = &problems[i];
         TunedGroup g = {.workload = p->workload, .text = p->text, .problem = p->key, .schedule = p->winner,
                         .incumbent = p->incumbent, .us = p->us, .ratio = p->ratio,
                         .incumbent_us = p->incumbent_us, .tried = p->tried, .rejected = p->rejected,
                         .hit = p->state == PROBLEM_HIT,
                         .complete = p->state == PROBLEM_HIT || p->state == PROBLEM_TUNED};
-        vec_push(a, &r->groups, g);
+        vec_push(u->t.cx->arena, &r->groups, g);
         count_state(r, p->state);
     }
+}
+
+static void fill_report(Tuning *u, TuneReport *r)
+{
+    Arena *a = u->t.cx->arena;
+
+    report_schedules(u, r, u->groups.data, u->groups.n);
+    report_schedules(u, r, u->plans.data, u->plans.n);
     for (uint32_t i = 0; i < u->choices.n; i++) {
         const TuneProblem *p = &u->choices.data[i];
         bool known = p->state == PROBLEM_HIT || p->state == PROBLEM_TUNED || p->state == PROBLEM_PARTIAL;
@@ -371,8 +421,10 @@ static bool work(Tuning *u)
     t->done = t->total - count_open(u->groups.data, u->groups.n) - open_choices;
 
     double groups_end = t->started + budget * (open_choices ? GROUP_SHARE : 1);
-    if (!tuner_run(t, u->groups.data, u->groups.n, &(ProblemSource){group_candidates, release, u}, groups_end) ||
-        !tuner_run(t, u->choices.data, u->choices.n, &(ProblemSource){choice_candidates, release, u}, t->deadline))
+    if (!tuner_run(t, u->groups.data, u->groups.n, &(ProblemSource){group_candidates, release, u}, groups_end))
+        return false;
+    double choices_end = t->clock() + (t->deadline - t->clock()) * CHOICE_SHARE;
+    if (!tuner_run(t, u->choices.data, u->choices.n, &(ProblemSource){choice_candidates, release, u}, choices_end))
         return false;
 
     uint32_t before = u->groups.n;
@@ -384,7 +436,14 @@ static bool work(Tuning *u)
     if (t->deadline - t->clock() > 0.1 * budget)
         for (uint32_t i = 0; i < before; i++)
             second_chance(&u->groups.data[i]);
-    return tuner_run(t, u->groups.data, u->groups.n, &(ProblemSource){group_candidates, release, u}, t->deadline);
+    if (!tuner_run(t, u->groups.data, u->groups.n, &(ProblemSource){group_candidates, release, u}, t->deadline))
+        return false;
+    for (uint32_t i = 0; i < u->n_workloads; i++)
+        add_together(u, &u->of[i]);
+    tuner_look_up(t, u->plans.data, u->plans.n);
+    t->total += u->plans.n;
+    t->done += u->plans.n - count_open(u->plans.data, u->plans.n);
+    return tuner_run(t, u->plans.data, u->plans.n, &(ProblemSource){plan_candidates, release, u}, t->deadline);
 }
 
 bool tune_task(Context *cx, Task *task, const Workload *const *workloads, uint32_t n, const TuneOptions *o,

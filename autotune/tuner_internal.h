@@ -4,7 +4,12 @@
 #include "autotune/search.h"
 #include "autotune/tuner.h"
 
-typedef enum { PROBLEM_GROUP, PROBLEM_CHOICE } ProblemKind;
+typedef enum {
+    PROBLEM_GROUP,
+    PROBLEM_CHOICE,
+    PROBLEM_TOGETHER                /* the schedules of all groups of a plan; kept like a group's (tuner_together.c) */
+} ProblemKind;
+enum { RUNNERS = 4 };
 typedef enum {
     PROBLEM_PENDING,
     PROBLEM_HIT,                    /* the database knows it: no work at all */
@@ -27,6 +32,7 @@ typedef struct TuneProblem {
     ProblemState state;
     /* outcome */
     const char *winner;             /* as text; of a choice: winner_index */
+    const char *runners[RUNNERS]; double runners_us[RUNNERS]; uint32_t n_runners;      /* of a group: the next best, the best first */
     uint32_t winner_index;
     const char *incumbent;
     Interval us, ratio; double incumbent_us;
@@ -64,6 +70,21 @@ bool tuner_stopped(const Tuner *t);
 double tuner_weight(const TuneProblem *p);
 /* Errors of another context, as text. */
 void diags_adopt(Context *to, Context *from);
+
+/* ---- the schedules of a plan together (tuner_together.c) ---- */
+typedef struct Workshop Workshop;
+typedef struct Variant Variant;
+/* One plan: its problem, over the distinct groups that it has. */
+typedef struct { const Variant *variant; const TuneProblem **groups; uint32_t n; TuneProblem problem; } Together;
+/* False: there is nothing to choose (one group, long kernels, undecided groups). */
+bool together_of(Context *cx, const Variant *v, const TuneProblem *groups, uint32_t n_groups, Together *out);
+/* Candidates: the groups' winners; with runners-up in one place or two neighbouring ones. */
+SearchCandidate *together_candidates(Workshop *w, const Together *x, uint32_t max, Arena *a, uint32_t *n);
+/* Key and text of a plan's problem; the schedules of its distinct groups, in their order, as one text and back (false: not so many). */
+const Group **together_groups(const Groups *gs, Arena *a, uint32_t *n);
+const char *together_text(const Group *const *g, uint32_t n, Arena *a, uint64_t *key);
+const char *together_join(const char *const *schedules, uint32_t n, Arena *a);
+bool        together_split(const char *text, const char **schedules, uint32_t n, Arena *a);
 
 /* "as written", "stack_projections": what an alternative is called. */
 const char *alternative_name(Arena *a, const char *choice, uint32_t alternative, uint32_t n);

@@ -3,12 +3,29 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct { Context *cx; Db *db; DbKey key; } DbSource;
+/* together, n, schedules: the plan's distinct groups, and what was found best for them together; NULL: nothing */
+typedef struct { Context *cx; Db *db; DbKey key; const Group **together; uint32_t n; const char **schedules; } DbSource;
+
+static void begin(void *arg, const Groups *gs)
+{
+    DbSource *s = arg;
+    Arena *a = s->cx->arena;
+    uint64_t problem;
+    DbTuning row;
+    s->together = together_groups(gs, a, &s->n);
+    s->schedules = arena_new_array(a, const char *, s->n + 1);
+    const char *text = together_text(s->together, s->n, a, &problem);
+    if (s->n < 2 || !db_get_tuning(s->db, s->key, problem, text, false, &row) || !together_split(row.schedule, s->schedules, s->n, a))
+        s->n = 0;
+}
 
 static bool look_up(void *arg, const Group *g, Schedule *out)
 {
     const DbSource *s = arg;
     DbTuning row;
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->together[i]->key == g->key && !strcmp(s->together[i]->text, g->text))
+            return schedule_parse(s->cx->strs, s->schedules[i], out);
     return db_get_tuning(s->db, s->key, g->key, g->text, false, &row) &&
            schedule_parse(s->cx->strs, row.schedule, out);
 }
@@ -16,8 +33,8 @@ static bool look_up(void *arg, const Group *g, Schedule *out)
 ScheduleSource db_schedules(Context *cx, Db *db, const TuneDevice *d)
 {
     DbSource *s = arena_new_of(cx->arena, DbSource);
-    *s = (DbSource){cx, db, {arena_strdup(cx->arena, d->name), arena_strdup(cx->arena, d->environment)}};
-    return (ScheduleSource){look_up, s};
+    *s = (DbSource){.cx = cx, .db = db, .key = {arena_strdup(cx->arena, d->name), arena_strdup(cx->arena, d->environment)}};
+    return (ScheduleSource){look_up, s, begin};
 }
 
 /* "stack_projections" of "stack_projections@12". */

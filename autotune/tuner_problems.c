@@ -23,6 +23,43 @@ void diags_adopt(Context *to, Context *from)
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
+/* ---- the next best ---- */
+
+/* Those much slower than the winner are none. */
+#define RUNS_ALONG 1.3
+
+static void add_runner(TuneProblem *p, const char *schedule, double us)
+{
+    uint32_t at = p->n_runners;
+    if (us > RUNS_ALONG * p->us.value || !strcmp(schedule, p->winner))
+        return;
+    while (at > 0 && p->runners_us[at - 1] > us)
+        at--;
+    if (at == RUNNERS)
+        return;
+    uint32_t behind = (p->n_runners < RUNNERS ? p->n_runners : RUNNERS - 1) - at;
+    memmove(p->runners + at + 1, p->runners + at, behind * sizeof *p->runners);
+    memmove(p->runners_us + at + 1, p->runners_us + at, behind * sizeof *p->runners_us);
+    p->runners[at] = schedule;
+    p->runners_us[at] = us;
+    p->n_runners += p->n_runners < RUNNERS;
+}
+
+/* From the log of measurements: the last of each schedule counts. */
+static void recall_runners(Tuner *t, TuneProblem *p)
+{
+    uint32_t n;
+    DbMeasurement *log = db_list_measurements(t->o->db, p->key, &n);
+    for (uint32_t i = 0; log && i < n; i++) {
+        bool last = log[i].samples && !strcmp(log[i].outcome, "ok") && !strcmp(log[i].key.device, t->key.device) &&
+                    !strcmp(log[i].key.environment, t->key.environment);
+        for (uint32_t k = i + 1; k < n && last; k++)
+            last = strcmp(log[i].what, log[k].what) != 0;
+        if (last)
+            add_runner(p, log[i].what, log[i].us.value);
+    }
+}
+
 static void look_up_group(Tuner *t, TuneProblem *p)
 {
     DbTuning row;
@@ -40,6 +77,8 @@ static void look_up_group(Tuner *t, TuneProblem *p)
     p->ratio = row.ratio;
     p->tried = row.tried;
     p->rejected = row.rejected;
+    if (p->kind == PROBLEM_GROUP)
+        recall_runners(t, p);
 }
 
 static void look_up_choice(Tuner *t, TuneProblem *p)
@@ -62,7 +101,7 @@ void tuner_look_up(Tuner *t, TuneProblem *problems, uint32_t n)
         if (p->state != PROBLEM_PENDING || !t->o->db)
             continue;
         switch (p->kind) {
-        case PROBLEM_GROUP: look_up_group(t, p); break;
+        case PROBLEM_GROUP: case PROBLEM_TOGETHER: look_up_group(t, p); break;
         case PROBLEM_CHOICE: look_up_choice(t, p); break;
         }
     }
@@ -79,7 +118,7 @@ static void remember(Tuner *t, const TuneProblem *p)
 
     if (!t->o->db)
         return;
-    if (p->kind == PROBLEM_GROUP) {
+    if (p->kind != PROBLEM_CHOICE) {
         db_put_tuning(t->o->db, &(DbTuning){
             .key = t->key, .problem = p->key, .text = p->text, .schedule = p->winner, .us = p->us,
             .incumbent = p->incumbent, .incumbent_us = p->incumbent_us, .ratio = p->ratio,
@@ -109,7 +148,7 @@ static void write_down(Tuner *t, const TuneProblem *p, const SearchCandidate *c,
     DbMeasurement *rows = arena_new_array(t->cx->arena, DbMeasurement, n);
 
     for (uint32_t i = 0; i < n; i++) {
-        const char *what = p->kind == PROBLEM_GROUP
+        const char *what = p->kind != PROBLEM_CHOICE
                                ? c[i].what
                                : arena_printf(t->cx->arena, "%s=%s", p->text, c[i].what);
         rows[i] = (DbMeasurement){
@@ -219,7 +258,11 @@ static void take_outcome(Tuner *t, TuneProblem *p, const SearchCandidate *c, uin
     p->ratio = r->ratio;
     p->incumbent_us = c[0].seconds * 1e6;
     p->tried += r->tried;
-    if (p->kind == PROBLEM_GROUP)
+    p->n_runners = 0;
+    for (uint32_t i = 0; i < n && p->kind == PROBLEM_GROUP; i++)
+        if (i != r->winner && c[i].samples.n && !c[i].rejected)
+            add_runner(p, arena_strdup(t->cx->arena, c[i].what), c[i].seconds * 1e6);
+    if (p->kind != PROBLEM_CHOICE)
         return;
 
     /* a choice: by number of alternative; the ratio is against the best other one */

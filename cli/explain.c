@@ -345,7 +345,10 @@ static void print_group(Arena *a, FILE *to, const json_t *g)
             text(g, "schedule_from"));
     if (number(g, "predicted_us") > 0)
         fprintf(to, ", predicted %s", human_seconds(a, number(g, "predicted_us") * 1e-6));
-    if (m)
+    bool own = m && !strcmp(text(m, "schedule"), text(g, "schedule"));
+    if (m && !own)
+        fprintf(to, "; together with its neighbours; alone the fastest was \"%s\", %.2f us", text(m, "schedule"), number(m, "us"));
+    if (own)
         fprintf(to, "; measured %.2f us, %.2fx [%.2f, %.2f] of \"%s\"", number(m, "us"),
                 number(m, "ratio"), number(m, "ratio_low"), number(m, "ratio_high"),
                 text(m, "beat"));

@@ -50,8 +50,13 @@ typedef struct { Group **g; uint32_t n; } Groups;
 
 typedef enum { EMITTER_AUTO, EMITTER_LLVM, EMITTER_NVRTC } Emitter;
 
-/* Where schedules come from: the tuning database, or a tuner trying one. Return false to take the kind's first. */
-typedef struct ScheduleSource { bool (*lookup)(void *arg, const Group *g, Schedule *out); void *arg; } ScheduleSource;
+/* Where schedules come from: the tuning database, or a tuner trying one. `lookup` returns false to take the kind's first; `begin`, which
+ * may be absent, hears of all groups of a plan before the first is looked up. */
+typedef struct ScheduleSource {
+    bool (*lookup)(void *arg, const Group *g, Schedule *out);
+    void *arg;
+    void (*begin)(void *arg, const Groups *gs);
+} ScheduleSource;
 
 typedef struct CodegenOptions {
     Machine machine;

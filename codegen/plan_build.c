@@ -604,6 +604,8 @@ static void input_buffer(Builder *b, const Node *n, const char *name)
 
 static Plan *finish(Builder *b, Groups *gs)
 {
+    if (b->o->schedules.begin)
+        b->o->schedules.begin(b->o->schedules.arg, gs);
     for (uint32_t i = 0; i < gs->n; i++)
         if (!choose_schedule(b, gs->g[i]))
             return NULL;

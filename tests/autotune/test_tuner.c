@@ -1,5 +1,6 @@
 /* Whole tasks through the tuner: with a fake measurer (what is asked, kept, repeated), and once for real on the CPU. */
 #include "autotune/bench.h"
+#include "autotune/candidates.h"
 #include "autotune/tuner.h"
 #include "codegen/emit/emit.h"
 #include "tests/autotune/fake.h"
@@ -80,7 +81,7 @@ static bool tune(World *x)
 
 /* ---- a measurer that takes a plan's time from its schedule ------------------------------------ */
 
-typedef struct { Measurer m; uint32_t sessions, plans, whole; const char *wrong; } Oracle;
+typedef struct { Measurer m; uint32_t sessions, plans, whole; const char *wrong; bool seams; } Oracle;
 struct MeasureSession { Oracle *o; MeasureItem *items; uint32_t n; };
 
 static double time_of(const Plan *p)
@@ -88,6 +89,19 @@ static double time_of(const Plan *p)
     double t = 0;
     for (uint32_t i = 0; i < p->kernels.n; i++)
         t += 1e-6 * (1 + (double)(hash_str(p->kernels.data[i].schedule) % 1000));
+    return t;
+}
+
+/* Kernels that are all about as fast, some of which suit each other. */
+static double time_with_seams(const Plan *p)
+{
+    double t = 0;
+    uint64_t before = 0;
+    for (uint32_t i = 0; i < p->kernels.n; i++) {
+        uint64_t hash = hash_str(p->kernels.data[i].schedule);
+        t += 5e-6 + 1e-8 * (double)(hash % 16) + (i && (hash + before) % 3 ? 3e-6 : 0);
+        before = hash;
+    }
     return t;
 }
 
@@ -108,7 +122,7 @@ static MeasureSession *oracle_open(Measurer *m, MeasureItem *items, uint32_t n, 
 static bool oracle_run(MeasureSession *s, const uint32_t *order, uint32_t n, double *seconds)
 {
     for (uint32_t e = 0; e < n; e++)
-        seconds[e] = time_of(s->items[order[e]].plan);
+        seconds[e] = (s->o->seams ? time_with_seams : time_of)(s->items[order[e]].plan);
     return true;
 }
 
@@ -172,6 +186,51 @@ static void twice_with_a_fake(void **state)
     graph_free(c.graph);
     graph_free(c.with_choices);
     graph_free(c.resolved);
+}
+
+/* Schedules of a plan's groups are chosen once more together; compilations of that plan take them, and they are remembered. */
+static void schedules_that_suit_each_other(void **state)
+{
+    World *x = *state;
+    Oracle k = oracle();
+    k.m.arg = &k;
+    k.seams = true;
+    x->o.measurer = &k.m;
+    assert_true(tune(x));
+    assert_int_equal(x->r.unfinished, 0);
+    uint32_t better = 0, met = 0;
+    for (uint32_t w = 0; w < 2; w++) {
+        uint32_t n;
+        uint64_t key;
+        CompileOptions o = x->o.compile;
+        Compiled c, look;
+        o.no_weights = o.codegen.no_code = true;
+        assert_true(compile_workload(x->cx, x->task, x->w[w], &o, &look));
+        o.picks = choices_from_db(x->cx, x->o.db, &x->o.device, look.with_choices, &o.n_picks, NULL);
+        o.codegen.schedules = db_schedules(x->cx, x->o.db, &x->o.device);
+        assert_true(compile_workload(x->cx, x->task, x->w[w], &o, &c));
+        const Group **g = together_groups(c.groups, x->cx->arena, &n);
+        const char *text = together_text(g, n, x->cx->arena, &key), **schedules = arena_new_array(x->cx->arena, const char *, n);
+        for (uint32_t i = 0; i < n; i++) {
+            StrBuf b = strbuf_new(x->cx->arena);
+            schedule_print(&b, &g[i]->schedule);
+            schedules[i] = b.text;
+        }
+        vec_foreach(TunedGroup, t, &x->r.groups)
+            if (!strcmp(t->text, text)) {
+                assert_string_equal(t->schedule, together_join(schedules, n, x->cx->arena));
+                assert_true(together_split(t->schedule, schedules, n, x->cx->arena));
+                assert_false(together_split(t->schedule, schedules, n - 1, x->cx->arena));
+                better += t->ratio.lo > 1.005;
+                met++;
+            }
+        compiled_end(&c);
+        compiled_end(&look);
+    }
+    assert_true(met > 0 && better > 0);
+    uint32_t sessions = k.sessions;
+    assert_true(tune(x));
+    assert_int_equal(k.sessions, sessions);
 }
 
 static void wrong_candidates_never_win(void **state)
@@ -340,7 +399,7 @@ static void devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(twice_with_a_fake), TEST(wrong_candidates_never_win), TEST(lost_alternatives_are_not_tuned),
+        TEST(twice_with_a_fake), TEST(schedules_that_suit_each_other), TEST(wrong_candidates_never_win), TEST(lost_alternatives_are_not_tuned),
         TEST(stopped_before_it_began),
         TEST(progress_is_told), TEST(for_real_on_the_cpu), TEST(cpu_ceilings), TEST(floors), TEST(devices),
     };
