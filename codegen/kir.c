@@ -99,15 +99,26 @@ uint32_t kernel_buffer(Kernel *k, Str name, DType t, Dim count, uint32_t align)
 
 uint32_t kernel_shared(Kernel *k, const char *name, DType t, uint32_t count)
 {
-    vec_push(k->arena, &k->shared, ((KShared){str_intern(k->cx->strs, name), t, count}));
+    return kernel_shared_swizzled(k, name, t, count, 0);
+}
+
+uint32_t kernel_shared_swizzled(Kernel *k, const char *name, DType t, uint32_t count, uint32_t swizzle)
+{
+    vec_push(k->arena, &k->shared, ((KShared){str_intern(k->cx->strs, name), t, count, swizzle}));
     return k->shared.n - 1;
+}
+
+uint32_t kernel_shared_start(const KShared *s, uint32_t bytes)
+{
+    uint32_t align = s->swizzle ? 8 * s->swizzle : 16;
+    return (bytes + align - 1) & ~(align - 1);
 }
 
 uint32_t kernel_shared_bytes(const Kernel *k)
 {
     uint32_t bytes = k->gemm ? gemm_pipeline_bytes(k->gemm) : 0;
     for (uint32_t i = 0; i < k->shared.n; i++)
-        bytes = ((bytes + 15) & ~15u) + k->shared.data[i].count * dtype_bytes(k->shared.data[i].dtype);
+        bytes = kernel_shared_start(&k->shared.data[i], bytes) + k->shared.data[i].count * dtype_bytes(k->shared.data[i].dtype);
     return bytes;
 }
 
@@ -515,6 +526,32 @@ void k_prefetch(Kernel *k, uint32_t buffer, Dim index, int64_t bytes, KInst *mas
 
 void k_copy_commit(Kernel *k) { add_void(k, K_COPY_COMMIT); }
 void k_copy_wait(Kernel *k, uint32_t groups) { add_void(k, K_COPY_WAIT)->i = groups; }
+
+KInst *k_sum(Kernel *k, uint32_t pair)
+{
+    KInst *n = add_inst(k, K_SUM, DT_F32, 2);
+    n->i = pair;
+    return n;
+}
+
+void k_bulk_store(Kernel *k, uint32_t map, const Dim *at, uint32_t shared, Dim from)
+{
+    pawl_assert(!k->host && map < k->maps.n && shared < k->shared.n);
+    const PlanTensorMap *m = &k->maps.data[map];
+    KInst *args[TENSOR_MAP_RANK];
+    for (uint32_t d = 0; d < m->rank; d++)
+        args[d] = k_index(k, at[d], DT_I32, 1);
+    KInst *n = add_void(k, K_BULK_STORE);
+    n->buffer = shared;
+    n->bound = from;
+    n->i = map;
+    set_args(k, n, args, m->rank);
+    k->buffers.data[m->buffer].written = true;
+}
+
+void k_bulk_fence(Kernel *k) { add_void(k, K_BULK_FENCE); }
+void k_bulk_commit(Kernel *k) { add_void(k, K_BULK_COMMIT); }
+void k_bulk_wait(Kernel *k, uint32_t groups) { add_void(k, K_BULK_WAIT)->i = groups; }
 void k_wait(Kernel *k) { add_void(k, K_WAIT); }
 void k_launch_next(Kernel *k) { add_void(k, K_LAUNCH_NEXT); }
 
@@ -638,8 +675,8 @@ void kernel_collect_scalars(Kernel *k)
         map_set_ptr(own, k->scalars.data[i], k);
     own_symbols(&k->body, own);
     if (k->gemm) {
-        const Dim place[] = {k->gemm->row, k->gemm->col, k->gemm->at_batch, k->gemm->warp, k->gemm->lane};
-        for (size_t i = 0; i < sizeof place / sizeof *place; i++)
+        const Dim place[] = {k->gemm->row, k->gemm->col, k->gemm->at_batch, k->gemm->warp, k->gemm->lane, k->gemm->turn};
+        for (size_t i = 0; i < sizeof place / sizeof *place - !k->gemm->bulk; i++)
             map_set_ptr(own, place[i], k);
         gemm_symbols(k, own);
     }

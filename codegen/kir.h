@@ -47,6 +47,12 @@ typedef enum {
     K_COPY_WAIT,    /* until all but the last `i` of its groups have arrived: the thread may read what it copied itself */
     K_PREFETCH,     /* asks for `i` bytes of the buffer from element `index` on to be brought into the second-level cache, 16-byte aligned;
                      * args[0]: scalar mask or absent. A hint: nothing before sm_90 */
+    K_SUM,          /* f32x2: pair `i` of the sums that the thread holds of a product's piece: see KGemm.bulk */
+    K_BULK_FENCE,   /* what the warp's threads have written to shared memory is there for the copy engine; by all 32 of them */
+    K_BULK_STORE,   /* starts copying a box of kernel->maps[i] from shared array `buffer`, element `bound` on, to the coordinates args
+                     * (i32, innermost first; what is past an end of the tensor is left out); one copy a warp, whose values agree */
+    K_BULK_COMMIT,  /* what the warp has begun to store since the last one is a group */
+    K_BULK_WAIT,    /* until all but the last `i` of its groups have been read: the warp may write there again */
     K_WAIT,         /* until the kernels before this one have ended: see Kernel.waits */
     K_LAUNCH_NEXT,  /* the kernel after this one may be launched when every block has come here, or has ended */
 } KKind;
@@ -60,7 +66,7 @@ struct KInst {
     uint32_t id;                    /* %id, unique in the kernel, increasing in program order */
     Str name;                       /* from the task where there is one: emitted code uses it */
     Op op;                          /* K_OP, K_LANE_REDUCE */
-    uint32_t buffer;                /* LOAD, STORE, ATOMIC: number in kernel->buffers; SHARED_*: in kernel->shared */
+    uint32_t buffer;                /* LOAD, STORE, ATOMIC: number in kernel->buffers; SHARED_*, BULK_STORE: in kernel->shared */
     Dim index, bound;               /* see kinds */
     Dim var;                        /* LOOP, BIND */
     double f; int64_t i;
@@ -74,18 +80,24 @@ struct KInst {
 
 /* align: bytes, of the pointer; frozen: a weight, which no kernel of any plan writes */
 typedef struct { Str name; DType dtype; Dim count; bool written, read, frozen; uint32_t align; } KBuffer;
-typedef struct { Str name; DType dtype; uint32_t count; } KShared;                                  /* 16-byte aligned */
+/* 16-byte aligned. swizzle 64, 128: each 16 bytes lie where tensor maps of that swizzle have them (indices are as without; no vector
+ * crosses a multiple of 16 bytes), and the array is aligned to 8 rows of so many bytes. */
+typedef struct { Str name; DType dtype; uint32_t count, swizzle; } KShared;
 
 /* A matrix product on the tensor cores, made from a template around the kernel's body (emit/cuda_gemm.c). The body is what one warp
  * does with one staged piece of the product: 16 rows from `row`, `width` columns from `col` of each part, in fp32, element (r, c) of
  * part p at ((warp * parts + p) * 16 + r) * (width + 8) + c of the shared array `stage`. All 32 lanes run it together. It masks rows past m and
- * columns past n itself. */
+ * columns past n itself.
+ * With `bulk` (wgmma, no scales) the piece stays in registers: K_SUM i, with i = (p * width / 8 + j) * 2 + h, is elements 8 j + lane % 4 * 2
+ * and the next of row lane / 4 + 8 h of part p. The body puts its results into shared arrays, of which it has two sets: it takes that of
+ * `turn`, 0 or 1, once a K_BULK_WAIT 1 has said that it is free, and commits one group of bulk stores. */
 typedef enum { GEMM_BF16, GEMM_F16, GEMM_TF32, GEMM_F16_SCALED, GEMM_3XF16, GEMM_3XTF32 } GemmFormat;
 typedef struct { uint32_t buffer; Dim offset, ld, stride_batch; bool trans; } KMatrix;    /* elements; buffer UINT32_MAX: none; trans: k is the strided dim */
 typedef struct KGemm {
     GemmFormat format;
     bool wgmma;                     /* sm_90a: TMA and wgmma; else cp.async and mma.sync */
     bool pingpong;                  /* wgmma: two consumer warpgroups take tiles in turn, one multiplies while the other stores */
+    bool bulk;                      /* see above */
     uint32_t bm, bn, bk, stages;    /* a tile: 64 rows a consumer warpgroup, or all of one with pingpong; k's a stage */
     uint32_t warps, resident;       /* mma.sync: warps that share a tile, 0: as suits it; blocks that a unit runs at once, 0: one */
     uint32_t cluster, raster;       /* blocks along M that share B by multicast; rows of tiles side by side */
@@ -100,8 +112,8 @@ typedef struct KGemm {
     Dim stride_inv_a, stride_inv_b; /* between batches */
     Dim m, n, k, batch;             /* n: columns of a part */
     Dim k_exact;                    /* of the originals: k without padding */
-    Dim row, col, at_batch, warp, lane;            /* the body's symbols; warp among the consumers */
-    uint32_t stage;                 /* number of the shared array, f32[consumer warps][parts][16][width + 8] */
+    Dim row, col, at_batch, warp, lane, turn;      /* the body's symbols; warp among the consumers; turn: of bulk */
+    uint32_t stage;                 /* number of the shared array, f32[consumer warps][parts][16][width + 8]; without bulk */
 } KGemm;
 
 typedef struct Kernel {
@@ -141,6 +153,9 @@ Kernel *kernel_new(Context *cx, Arena *a, const char *name, bool host, uint32_t 
 void    kernel_grid(Kernel *k, Dim x, Dim y, Dim z);             /* makes the block symbols */
 uint32_t kernel_buffer(Kernel *k, Str name, DType t, Dim count, uint32_t align);
 uint32_t kernel_shared(Kernel *k, const char *name, DType t, uint32_t count);
+uint32_t kernel_shared_swizzled(Kernel *k, const char *name, DType t, uint32_t count, uint32_t swizzle);
+/* Where array s may begin if the ones before it end at `bytes`. */
+uint32_t kernel_shared_start(const KShared *s, uint32_t bytes);
 KInst *k_const(Kernel *k, KType t, double v);
 KInst *k_index(Kernel *k, Dim d, DType t, uint32_t lanes);
 KInst *k_test(Kernel *k, Dim a, Dim b, uint32_t lanes);          /* a < b; constant when provable */
@@ -176,6 +191,11 @@ KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim fro
 void   k_copy_commit(Kernel *k);
 void   k_prefetch(Kernel *k, uint32_t buffer, Dim index, int64_t bytes, KInst *mask);
 void   k_copy_wait(Kernel *k, uint32_t groups);
+KInst *k_sum(Kernel *k, uint32_t pair);
+void   k_bulk_fence(Kernel *k);
+void   k_bulk_store(Kernel *k, uint32_t map, const Dim *at, uint32_t shared, Dim from);        /* `at`: as many as the map has dims */
+void   k_bulk_commit(Kernel *k);
+void   k_bulk_wait(Kernel *k, uint32_t groups);
 void   k_wait(Kernel *k);
 void   k_launch_next(Kernel *k);
 bool   kernel_places_wait(const Kernel *k);                      /* there is a K_WAIT: the kernel does not wait at its start */

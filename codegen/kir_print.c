@@ -164,6 +164,17 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
         return;
     case K_COPY_COMMIT:  strbuf_add(b, "copy_commit"); return;
     case K_COPY_WAIT:    strbuf_printf(b, "copy_wait %lld", (long long)n->i); return;
+    case K_SUM:          strbuf_printf(b, "sum %lld", (long long)n->i); return;
+    case K_BULK_STORE:
+        strbuf_printf(b, "bulk_store map %lld at", (long long)n->i);
+        print_args(b, n->args, n->n_args);
+        strbuf_printf(b, " = %s[", k->shared.data[n->buffer].name);
+        dim_print(b, n->bound);
+        strbuf_add(b, "]");
+        return;
+    case K_BULK_FENCE:   strbuf_add(b, "bulk_fence"); return;
+    case K_BULK_COMMIT:  strbuf_add(b, "bulk_commit"); return;
+    case K_BULK_WAIT:    strbuf_printf(b, "bulk_wait %lld", (long long)n->i); return;
     case K_WAIT:         strbuf_add(b, "wait"); return;
     case K_LAUNCH_NEXT:  strbuf_add(b, "launch_next"); return;
     }
@@ -204,8 +215,8 @@ static void print_buffers(StrBuf *b, const Kernel *k)
             strbuf_char(b, '\n');
     }
     for (uint32_t i = 0; i < k->shared.n; i++)
-        strbuf_printf(b, "  shared %s: %s[%u]\n", k->shared.data[i].name, dtype_name(k->shared.data[i].dtype),
-                      k->shared.data[i].count);
+        strbuf_printf(b, k->shared.data[i].swizzle ? "  shared %s: %s[%u] swizzle %u\n" : "  shared %s: %s[%u]\n", k->shared.data[i].name,
+                      dtype_name(k->shared.data[i].dtype), k->shared.data[i].count, k->shared.data[i].swizzle);
 }
 
 static void print_maps(StrBuf *b, const Kernel *k)
@@ -233,8 +244,8 @@ static void print_gemm(StrBuf *b, const Kernel *k)
         strbuf_add(b, i == 3 ? " batch " : i ? " x " : "");
         dim_print(b, size[i]);
     }
-    strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece%s%s\n", g->bm, g->bn, g->bk, g->stages, g->raster,
-                  g->parts, g->width, g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "");
+    strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece%s%s%s\n", g->bm, g->bn, g->bk, g->stages, g->raster,
+                  g->parts, g->width, g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "", g->bulk ? ", bulk stores" : "");
 }
 
 void kernel_print(StrBuf *b, const Kernel *k)

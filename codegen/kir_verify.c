@@ -62,9 +62,10 @@ static bool inst_varies(const Verify *v, const KInst *n)
 {
     switch (n->kind) {
     case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE: case K_COPY_ASYNC: case K_PREFETCH:
-    case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_COPY_COMMIT: case K_COPY_WAIT: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT: case K_WAIT:
+    case K_LAUNCH_NEXT:
         return false;
-    case K_ATOMIC_ADD: case K_SHUFFLE_XOR: case K_MMA:
+    case K_ATOMIC_ADD: case K_SHUFFLE_XOR: case K_MMA: case K_SUM:
         return true;
     case K_CARRY:
         return v->varying[n->of->id] || v->varying[n->of->args[n->i]->id] ||
@@ -172,6 +173,42 @@ static void check_copy(Verify *v, const KInst *n)
     check(v, n, n->bound->hi >= 0 && n->bound->lo < s->count, "the copy goes past the end of the shared array");
 }
 
+static void check_sum(Verify *v, const KInst *n)
+{
+    const KGemm *g = v->k->gemm;
+    check(v, n, g && g->bulk && n->i >= 0 && n->i < (int64_t)g->parts * g->width / 4, "no such sums of a piece, or they are not in registers");
+}
+
+/* The copy engine reads the box as it lies there; its own rules are the map's (plan_verify.c). */
+static void check_bulk_store(Verify *v, const KInst *n)
+{
+    const Kernel *k = v->k;
+    const PlanTensorMap *m = &k->maps.data[n->i];
+    const KShared *s = &k->shared.data[n->buffer];
+    int64_t box = 1;
+    for (uint32_t d = 0; d < m->rank; d++)
+        box *= m->box[d];
+    check(v, n, k->gemm && k->gemm->bulk && !v->divergent, "a bulk store is for the body of a product that has its sums in registers, by all its lanes");
+    check(v, n, n->n_args == m->rank && s->dtype == m->dtype && s->swizzle == m->swizzle && k->buffers.data[m->buffer].dtype == m->dtype,
+          "a bulk store whose shared array, tensor map and coordinates do not match");
+    check(v, n, box * dtype_bytes(m->dtype) % (8 * m->swizzle) == 0 && dim_divides(k->cx->dims, dim_const(k->cx->dims, box), n->bound),
+          "a bulk store from where no box begins");
+    check(v, n, n->bound->lo >= 0 && n->bound->hi <= s->count - box, "a bulk store from past the end of the shared array");
+    for (uint32_t d = 0; d < n->n_args; d++)
+        check(v, n, type_equals(n->args[d]->type, (KType){DT_I32, 1}), "a coordinate is not i32");
+}
+
+/* Arrays that tensor maps see: 16 bytes stay together. */
+static void check_swizzled(Verify *v, const KInst *n, uint32_t lanes)
+{
+    const KShared *s = &v->k->shared.data[n->buffer];
+    uint32_t bytes = lanes * dtype_bytes(s->dtype);
+    if (!s->swizzle)
+        return;
+    Access x = k_access(v->k, n->index, lanes, s->dtype, 16);
+    check(v, n, bytes <= 16 && (lanes == 1 || (x.kind == ACCESS_CONTIGUOUS && x.align >= bytes)), "an access to a swizzled array crosses its pieces of 16 bytes");
+}
+
 static void check_mma(Verify *v, const KInst *n)
 {
     check(v, n, !v->k->host && v->k->threads % 32 == 0 && !v->divergent, "a product of fragments needs whole warps");
@@ -202,10 +239,12 @@ static void check_inst(Verify *v, const KInst *n)
     case K_SHARED_LOAD:
         check_access(v, n, n->type.dtype, n->type.lanes, NULL, NULL,
                      dim_const(k->cx->dims, k->shared.data[n->buffer].count));
+        check_swizzled(v, n, n->type.lanes);
         return;
     case K_SHARED_STORE:
         check_access(v, n, k->shared.data[n->buffer].dtype, n->args[0]->type.lanes, n->args[0],
                      n->n_args > 1 ? n->args[1] : NULL, dim_const(k->cx->dims, k->shared.data[n->buffer].count));
+        check_swizzled(v, n, n->args[0]->type.lanes);
         return;
     case K_OP:          check_op(v, n); return;
     case K_CAST:        check(v, n, n->args[0]->type.lanes == n->type.lanes, "a cast changes the number of lanes"); return;
@@ -227,6 +266,14 @@ static void check_inst(Verify *v, const KInst *n)
               "a prefetch that is not known to be aligned");
         return;
     case K_COPY_WAIT:   check(v, n, n->i >= 0 && n->i < 32, "a wait for a negative number of groups, or for none of very many"); return;
+    case K_SUM:         check_sum(v, n); return;
+    case K_BULK_STORE:  check_bulk_store(v, n); return;
+    case K_BULK_FENCE: case K_BULK_COMMIT:
+        check(v, n, k->gemm && k->gemm->bulk && !v->divergent, "for bulk stores, where all lanes of a warp come");
+        return;
+    case K_BULK_WAIT:
+        check(v, n, k->gemm && k->gemm->bulk && !v->divergent && n->i >= 0 && n->i < 8, "a wait for bulk stores where there are none, or not all lanes come");
+        return;
     case K_WAIT: case K_LAUNCH_NEXT:
         check(v, n, !k->host && !v->divergent && !k->gemm, "a wait for other kernels, or their launch, where not all threads come");
         return;
@@ -333,7 +380,7 @@ static void check_gemm(Verify *v)
     const char *why = "";
     check(v, NULL, gemm_legal(g, kernel_shared_bytes(k) - gemm_pipeline_bytes(g), &why), why);
     check(v, NULL, !k->host && k->threads == gemm_threads(g) && (k->cluster ? k->cluster : 1) == g->cluster, "threads or cluster are not the product's");
-    check(v, NULL, g->stage < k->shared.n && k->shared.data[g->stage].dtype == DT_F32 && k->shared.data[g->stage].count == gemm_staging_count(g),
+    check(v, NULL, g->bulk || (g->stage < k->shared.n && k->shared.data[g->stage].dtype == DT_F32 && k->shared.data[g->stage].count == gemm_staging_count(g)),
           "the staging array is not the product's");
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
         check(v, NULL, dims[i] && dim_in_scope(v, dims[i]), "a size of the product that is not in scope");
@@ -359,8 +406,8 @@ static void check_gemm(Verify *v)
 static void bind_gemm(Verify *v)
 {
     const KGemm *g = v->k->gemm;
-    const Dim own[] = {g->row, g->warp, g->lane}, shared[] = {g->col, g->at_batch};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+    const Dim own[] = {g->row, g->warp, g->lane, g->turn}, shared[] = {g->col, g->at_batch};
+    for (size_t i = 0; i < sizeof own / sizeof *own - !g->bulk; i++) {
         map_set_ptr(v->varying_syms, own[i], g);
         map_set_ptr(v->bound_syms, own[i], g);
     }

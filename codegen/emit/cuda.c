@@ -163,6 +163,13 @@ static void print_mma(Cuda *c, const KInst *n)
     c->array[n->id] = name;
 }
 
+static void print_sum(Cuda *c, const KInst *n)
+{
+    const char *name = cu_value_name(c, n);
+    cu_line(c, "const float %s[2] = {gemm.held[%lld], gemm.held[%lld]};", name, 2 * (long long)n->i, 2 * (long long)n->i + 1);
+    c->array[n->id] = name;
+}
+
 /* Names the expression of a splat's operand, so that the unrolled loop does not repeat it. */
 static void settle(Cuda *c, const KInst *n)
 {
@@ -215,6 +222,11 @@ static void print_inst(Cuda *c, const KInst *n)
     case K_PREFETCH:   cu_print_prefetch(c, n); return;
     case K_COPY_COMMIT: cu_flush(c); cu_line(c, "copy_commit();"); return;
     case K_COPY_WAIT:  cu_flush(c); cu_line(c, "copy_wait<%lld>();", (long long)n->i); return;
+    case K_SUM:        print_sum(c, n); return;
+    case K_BULK_FENCE: cu_flush(c); cu_line(c, "bulk_fence();"); return;
+    case K_BULK_STORE: cu_print_bulk_store(c, n); return;
+    case K_BULK_COMMIT: cu_line(c, "bulk_commit();"); return;
+    case K_BULK_WAIT:  cu_flush(c); cu_line(c, "bulk_wait<%lld>();", (long long)n->i); return;
     case K_WAIT:       cu_flush(c); cu_line(c, "wait_for_predecessors();"); return;
     case K_LAUNCH_NEXT: cu_flush(c); cu_line(c, "launch_next();"); return;
     case K_ATOMIC_ADD: cu_print_atomic(c, n); return;
@@ -296,12 +308,13 @@ static void print_shared(Cuda *c)
     for (uint32_t i = 0; i < k->shared.n; i++) {
         const KShared *s = &k->shared.data[i];
         const char *type = cuda_memory_type(s->dtype);
+        offset = kernel_shared_start(s, offset);
         c->shared[i] = cu_unique(c, s->name);
         if (dynamic)
             cu_line(c, "%s *%s = reinterpret_cast<%s *>(%s + %u);", type, c->shared[i], type, base, offset / (k->gemm ? 1 : 16));
         else
             cu_line(c, "__shared__ alignas(16) %s %s[%u];", type, c->shared[i], s->count);
-        offset = (offset + s->count * dtype_bytes(s->dtype) + 15) & ~15u;
+        offset += s->count * dtype_bytes(s->dtype);
     }
 }
 

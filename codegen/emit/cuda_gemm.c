@@ -160,20 +160,28 @@ static void print_tiles(Cuda *c)
     cu_line(c, "#pragma unroll 1");
     cu_line(c, "for (int piece = 0; piece < Gemm::N_PIECES; piece++) {");
     c->depth++;
-    cu_line(c, "if (!gemm.stage(problem, piece, %s))", c->shared[g->stage]);
+    if (g->bulk)
+        cu_line(c, "if (!gemm.take(problem, piece))");
+    else
+        cu_line(c, "if (!gemm.stage(problem, piece, %s))", c->shared[g->stage]);
     cu_line(c, "    continue;");
     bind(c, g->row, "row", "gemm.row");
     bind(c, g->col, "col", "gemm.col");
     bind(c, g->at_batch, "batch", "gemm.batch");
     bind(c, g->warp, "warp", "gemm.warp");
     bind(c, g->lane, "lane", "gemm.lane");
+    if (g->bulk)
+        bind(c, g->turn, "turn", "gemm.turn");
     cu_print_block(c, &c->k->body);
     cu_flush(c);
-    cu_line(c, "__syncwarp();");
+    if (!g->bulk)
+        cu_line(c, "__syncwarp();");
     for (int i = 0; i < 2; i++) {
         c->depth--;
         cu_line(c, "}");
     }
+    if (g->bulk)
+        cu_line(c, "bulk_wait<0>();");
 }
 
 void cu_print_gemm(Cuda *c)

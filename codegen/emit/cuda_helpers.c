@@ -83,6 +83,26 @@ static const Helper fixed[] = {
     {"copy_wait",
      "/* For all of this thread's groups but the last N. */\n"
      "template <int N> " DEVICE "void copy_wait() { asm volatile(\"cp.async.wait_group %0;\" :: \"n\"(N) : \"memory\"); }\n"},
+    {"swizzled",
+     "/* Where element i of an array lies that tensor maps see under a swizzle of SPAN bytes, in elements of SIZE bytes. */\n"
+     "template <int SPAN, int SIZE> " DEVICE "int swizzled(int i) { return i ^ (i * SIZE >> 7 & (SPAN / 16 - 1)) * (16 / SIZE); }\n"},
+    {"bulk_fence",
+     "/* What the warp has written to shared memory is there for the copy engine. */\n"
+     DEVICE "void bulk_fence()\n{\n    asm volatile(\"fence.proxy.async.shared::cta;\" ::: \"memory\");\n    __syncwarp();\n}\n"},
+    {"bulk_store",
+     "/* A box of a tensor map from shared memory, by one thread of the warp. What is past an end of the tensor is left out. */\n"
+     DEVICE "void bulk_store(const void *map, const void *from, int x, int y)\n{\n    if (threadIdx.x % 32 == 0)\n"
+     "        asm volatile(\"cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];\"\n"
+     "                     :: \"l\"(map), \"r\"((unsigned)__cvta_generic_to_shared(from)), \"r\"(x), \"r\"(y) : \"memory\");\n}\n"
+     DEVICE "void bulk_store(const void *map, const void *from, int x, int y, int z)\n{\n    if (threadIdx.x % 32 == 0)\n"
+     "        asm volatile(\"cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];\"\n"
+     "                     :: \"l\"(map), \"r\"((unsigned)__cvta_generic_to_shared(from)), \"r\"(x), \"r\"(y), \"r\"(z) : \"memory\");\n}\n"},
+    {"bulk_commit",
+     DEVICE "void bulk_commit()\n{\n    if (threadIdx.x % 32 == 0)\n        asm volatile(\"cp.async.bulk.commit_group;\" ::: \"memory\");\n}\n"},
+    {"bulk_wait",
+     "/* Until all but the last N groups of the warp have been read: it may write there again, and may end. */\n"
+     "template <int N> " DEVICE "void bulk_wait()\n{\n    if (threadIdx.x % 32 == 0)\n"
+     "        asm volatile(\"cp.async.bulk.wait_group.read %0;\" :: \"n\"(N) : \"memory\");\n    __syncwarp();\n}\n"},
     {"sign_of",
      "template <typename T> " DEVICE "T sign_of(T x) { return x != x ? x : (T)((x > (T)0) - (x < (T)0)); }\n"},
     {"max_nan",

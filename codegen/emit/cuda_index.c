@@ -161,6 +161,29 @@ Expr cu_shared_dim(Cuda *c, Dim d)
     return (Expr){name, PREC_PRIMARY};
 }
 
+/* The swizzle changes the 16-byte piece within a span by bits of the place above it. A constant part of the index that moves by pieces
+ * within the span, or by whole patterns, is put to the rest behind its swizzle, which places beside each other then share. */
+Expr cu_swizzled_dim(Cuda *c, Dim d, uint32_t swizzle, uint32_t size)
+{
+    DimPool *p = c->k->cx->dims;
+    int64_t k = d->kind == DIM_CONST || d->kind == DIM_SUM ? d->value : 0, piece = 16 / size, span = swizzle / size, within = k % span;
+    Dim rest = dim_add_const(p, d, -k), at = dim_mod(p, rest, dim_const(p, span));
+    bool apart = k >= 0 && within % piece == 0 && (k - within) % (swizzle / 16 * 128 / size) == 0 && at->lo >= 0 && at->hi < piece;
+    Dim shared = apart ? rest : d;
+    uint64_t key = (uint64_t)(uintptr_t)shared + (swizzle == 128) + 2 * size;          /* dims lie at multiples of 16 */
+    const char *name = (const char *)(uintptr_t)map_get(c->dims, key, 0);
+    if (!name) {
+        name = cu_unique(c, "swizzled_at");
+        cu_line(c, "const %s %s = swizzled<%u, %u>(%s);", cu_index_type(c), name, swizzle, size, cu_dim(c, shared).text);
+        map_set(c->dims, key, (uint64_t)(uintptr_t)name);
+        vec_push(c->arena, &c->journal, key);
+    }
+    if (!apart || !k)
+        return (Expr){name, PREC_PRIMARY};
+    const char *moved = within ? arena_printf(c->arena, "(%s ^ %lld)", name, (long long)within) : name;
+    return k > within ? (Expr){arena_printf(c->arena, "%s + %lld", moved, (long long)(k - within)), PREC_ADD} : (Expr){moved, PREC_PRIMARY};
+}
+
 Expr cu_lane_dim(Cuda *c, Dim d, uint32_t lanes, const char *l)
 {
     Dim lane = kernel_lane(c->k->cx->dims, lanes);

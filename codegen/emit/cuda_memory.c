@@ -1,7 +1,7 @@
 /* codegen/emit/cuda_memory.c — loads and stores: the widest access that alignment allows, else lane by lane under masks. */
 #include "codegen/emit/cuda_print.h"
 
-typedef struct { const char *name; DType dtype; uint32_t lanes; AccessMode mode; Access access; Dim index; } Place;
+typedef struct { const char *name; DType dtype; uint32_t lanes, swizzle; AccessMode mode; Access access; Dim index; } Place;
 
 static Place place_of(Cuda *c, const KInst *n, uint32_t lanes)
 {
@@ -11,6 +11,7 @@ static Place place_of(Cuda *c, const KInst *n, uint32_t lanes)
     if (is_shared) {
         p.name = c->shared[n->buffer];
         p.dtype = c->k->shared.data[n->buffer].dtype;
+        p.swizzle = c->k->shared.data[n->buffer].swizzle;
     } else {
         const KBuffer *b = &c->k->buffers.data[n->buffer];
         p.name = c->buffers[n->buffer];
@@ -25,6 +26,12 @@ static Place place_of(Cuda *c, const KInst *n, uint32_t lanes)
 static const char *pointer(Cuda *c, const Place *p, Expr index)
 {
     return strcmp(index.text, "0") == 0 ? p->name : arena_printf(c->arena, "%s + %s", p->name, cuda_in(c->arena, index, PREC_MUL));
+}
+
+/* Of the first lane; its place under a swizzle. */
+static Expr base_index(Cuda *c, const Place *p)
+{
+    return p->swizzle ? cu_swizzled_dim(c, p->access.base, p->swizzle, dtype_bytes(p->dtype)) : cu_shared_dim(c, p->access.base);
 }
 
 static const char *element_load(Cuda *c, const Place *p, Expr index)
@@ -74,7 +81,7 @@ static Expr fill_of(Cuda *c, const KInst *n) { return cuda_literal(c->arena, n->
 
 static void print_scalar_load(Cuda *c, const KInst *n, const Place *p)
 {
-    Expr index = cu_shared_dim(c, p->access.base);
+    Expr index = base_index(c, p);
     const char *text = element_load(c, p, index);
     if (n->n_args)
         text = arena_printf(c->arena, "%s ? %s : %s", cuda_in(c->arena, cu_lane_of(c, n->args[0], "0"), PREC_OR), text, fill_of(c, n).text);
@@ -97,7 +104,7 @@ void cu_print_load(Cuda *c, const KInst *n)
         return;
     }
     bool contiguous = p.access.kind == ACCESS_CONTIGUOUS;
-    Expr base = contiguous ? cu_shared_dim(c, p.access.base) : (Expr){NULL, PREC_PRIMARY};
+    Expr base = contiguous ? base_index(c, &p) : (Expr){NULL, PREC_PRIMARY};
     Expr index = each ? (Expr){NULL, PREC_PRIMARY} : base;
     const char *name = cu_value_name(c, n);
     if (mask && !each && n->f == 0 && n->i == 0)
@@ -164,6 +171,14 @@ void cu_print_copy_async(Cuda *c, const KInst *n)
         cu_line(c, "copy_async%s(%s, %s);", tail, to, from);
 }
 
+void cu_print_bulk_store(Cuda *c, const KInst *n)
+{
+    StrBuf at = strbuf_new(c->arena);
+    for (uint32_t d = 0; d < n->n_args; d++)
+        strbuf_printf(&at, ", %s", cu_scalar(c, n->args[d]).text);
+    cu_line(c, "bulk_store(&%s, %s + %s%s);", c->maps[n->i], c->shared[n->buffer], cuda_in(c->arena, cu_dim(c, n->bound), PREC_MUL), at.text);
+}
+
 void cu_print_prefetch(Cuda *c, const KInst *n)
 {
     Place p = place_of(c, n, 1);
@@ -180,11 +195,11 @@ void cu_print_store(Cuda *c, const KInst *n)
     bool each = mask && mask->type.lanes > 1;
     Expr none = {NULL, PREC_PRIMARY};
     if (p.lanes == 1) {
-        element_store(c, &p, cu_shared_dim(c, p.access.base), cu_scalar(c, v), mask ? cu_scalar(c, mask) : none);
+        element_store(c, &p, base_index(c, &p), cu_scalar(c, v), mask ? cu_scalar(c, mask) : none);
         return;
     }
     if (p.access.kind == ACCESS_CONTIGUOUS && !each) {
-        Expr index = cu_shared_dim(c, p.access.base);
+        Expr index = base_index(c, &p);
         const char *name = cu_array_of(c, v);
         if (mask)
             cu_line(c, "if (%s)", cu_scalar(c, mask).text);
@@ -197,7 +212,7 @@ void cu_print_store(Cuda *c, const KInst *n)
         cu_line(c, "if (%s) {", cu_scalar(c, mask).text);
         c->depth++;
     }
-    Expr base = p.access.kind == ACCESS_CONTIGUOUS ? cu_shared_dim(c, p.access.base) : none;
+    Expr base = p.access.kind == ACCESS_CONTIGUOUS ? base_index(c, &p) : none;
     const char *whole = each ? all_lanes_test(c, &p, mask) : NULL;
     if (whole) {
         const char *name = cu_array_of(c, v);

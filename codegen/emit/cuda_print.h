@@ -43,6 +43,7 @@ void cu_name_dim(Cuda *c, Dim d, const char *name);         /* from here to the 
 void cu_end_scope(Cuda *c, uint32_t scope);                 /* back to what journal.n was */
 Expr cu_dim(Cuda *c, Dim d);
 Expr cu_shared_dim(Cuda *c, Dim d);                         /* under a name of its own when several places use it */
+Expr cu_swizzled_dim(Cuda *c, Dim d, uint32_t swizzle, uint32_t size);      /* where element d of a swizzled array lies */
 Expr cu_lane_dim(Cuda *c, Dim d, uint32_t lanes, const char *l);   /* with `l` (or a number) for the lane symbol */
 
 /* ---- values and lanes (cuda_values.c) ----------------------------------------------------------------------------------- */
@@ -73,5 +74,6 @@ void cu_print_load(Cuda *c, const KInst *n);
 void cu_print_load_raw(Cuda *c, const KInst *n);            /* eight 2-byte elements as they are: fragments of a product */
 void cu_print_copy_async(Cuda *c, const KInst *n);
 void cu_print_prefetch(Cuda *c, const KInst *n);
+void cu_print_bulk_store(Cuda *c, const KInst *n);
 void cu_print_store(Cuda *c, const KInst *n);
 void cu_print_atomic(Cuda *c, const KInst *n);

@@ -9,9 +9,10 @@ bool cu_has_effect(const KInst *n)
     switch (n->kind) {
     case K_STORE: case K_SHARED_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE: case K_ATOMIC_ADD:
     case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         return true;
     case K_CONST: case K_INDEX: case K_TEST: case K_LOAD: case K_LOAD_RAW: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT:
-    case K_LANE: case K_LANE_REDUCE: case K_CARRY: case K_RESULT:
+    case K_LANE: case K_LANE_REDUCE: case K_CARRY: case K_RESULT: case K_SUM:
         return false;
     }
     return true;
@@ -95,7 +96,8 @@ Expr cu_pure_expr(Cuda *c, const KInst *n, const char *l)
     case K_LANE:  return cu_lane_of(c, n->args[0], arena_printf(c->arena, "%lld", (long long)n->i));
     case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE:
     case K_SHUFFLE_XOR: case K_BIND: case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
-    case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_SUM:
+    case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         break;
     }
     pawl_assert(false, "not a pure instruction");

@@ -38,7 +38,7 @@ uint32_t gemm_consumer_warps(const KGemm *g)
 }
 
 uint32_t gemm_threads(const KGemm *g) { return (g->wgmma ? PRODUCER_THREADS : 0) + 32 * gemm_consumer_warps(g); }
-uint32_t gemm_staging_count(const KGemm *g) { return gemm_consumer_warps(g) * g->parts * 16 * (g->width + 8); }
+uint32_t gemm_staging_count(const KGemm *g) { return g->bulk ? 0 : gemm_consumer_warps(g) * g->parts * 16 * (g->width + 8); }
 
 uint32_t gemm_stage_bytes(const KGemm *g)
 {
@@ -85,6 +85,8 @@ static bool sm80_registers_suffice(const KGemm *g)
 
 static bool sm80_legal(const KGemm *g, uint32_t other, const char **why)
 {
+    if (g->bulk)
+        return refuse(why, "no bulk stores without wgmma");
     uint32_t bytes = dtype_bytes(gemm_piece_dtype(g->format));
     if (!power_of_two(g->bm, 64, 128) || !power_of_two(g->bn, 64, 256))
         return refuse(why, "bm is 64 or 128, bn 64, 128 or 256");
@@ -129,6 +131,8 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
         return refuse(why, "clusters of 1, 2 or 4 blocks, which divide raster");
     if ((g->parts != 1 && g->parts != 2) || (g->width != 32 && g->width != 64 && g->width != 128) || g->bn % (g->parts * g->width))
         return refuse(why, "pieces of 32, 64 or 128 columns divide bn / parts");
+    if (g->bulk && gemm_scaled(g->format))
+        return refuse(why, "bulk stores are for sums that nothing scales or repairs");
     if (share % 8 || (g->b_mn && share % SPAN))
         return refuse(why, "a block's share of a part of B is a multiple of 8 columns, of 64 where they are contiguous");
     if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)

@@ -5,11 +5,11 @@
  * Of a kernel with `gemm`, its kind sets:
  *   threads      gemm_threads
  *   cluster      gemm->cluster
- *   shared       the array gemm->stage, f32[gemm_staging_count]; more arrays if the body wants them, each warp its own part
+ *   shared       the array gemm->stage, f32[gemm_staging_count], without bulk; more arrays if the body wants them, each warp its own part
  *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
  *   k            at least 1, m, n and the number of tiles below 2^31 (matmul_not_gemm)
  *   grid         (min(gemm_tiles * cluster, units * gemm_resident / cluster * cluster), 1, 1): blocks take tiles in turn
- *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane
+ *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane and, with bulk, turn
  * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
 #pragma once
 #include "codegen/kir.h"
@@ -25,7 +25,7 @@ uint32_t gemm_consumer_warps(const KGemm *g);       /* those that multiply: slot
 uint32_t gemm_threads(const KGemm *g);
 uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
 uint32_t gemm_pipeline_bytes(const KGemm *g);       /* all stages and their barriers */
-uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stage` */
+uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stage`; 0 with bulk */
 
 /* Is there such a template? `other` bytes of shared memory for kernel->shared (of 227 KB; boards may have less). False: *why says in a
  * few words what is against it.
@@ -38,7 +38,7 @@ uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stag
  *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
  *   pingpong  bm 64 or 128, bm * bn <= 128 * 192; with 3 terms bm 64, bn <= 128
  *   bk  bk * element bytes is 64 or 128; 64 with a_mn or b_mn (2-byte formats only)    stages  2 … 16
- *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts
+ *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts      bulk  formats without scales
  *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */
 bool gemm_legal(const KGemm *g, uint32_t other, const char **why);
 

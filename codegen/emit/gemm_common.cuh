@@ -78,7 +78,7 @@ struct GemmShare {
 
     int warp, lane;                                                    // among the multiplying ones
     GemmPlace at;                                                      // of this share
-    int row, col, batch;                                               // of the piece that is staged
+    int row, col, batch;                                               // of the piece at hand
     float scale_a[ROWS][2], scale_b[COLUMNS / 32];                     // column 32 j + lane of the share
     bool bad;                                                          // some row or column of it is
 
@@ -238,13 +238,19 @@ struct GemmShare {
         static_cast<const Self *>(this)->template stage_static<PIECE>(staging);
     }
 
-    // One of the N_PIECES pieces of the product, ready for the body of all lanes; false: nothing of the product is in it.
-    __device__ __forceinline__ bool stage(const GemmProblem &p, int piece, float *staging)
+    // Where one of the N_PIECES pieces lies; false: nothing of the product is in it.
+    __device__ __forceinline__ bool locate(const GemmProblem &p, int piece)
     {
         row = at.row + piece / ACROSS * STRIDE;
         col = at.col + piece % ACROSS * WIDTH;
         batch = at.batch;
-        if (row >= p.m || col >= p.n)
+        return row < p.m && col < p.n;
+    }
+
+    // One of the N_PIECES pieces of the product, ready for the body of all lanes; false: nothing of the product is in it.
+    __device__ __forceinline__ bool stage(const GemmProblem &p, int piece, float *staging)
+    {
+        if (!locate(p, piece))
             return false;
         stage_piece<0>(piece, staging);
         if constexpr (SCALED) {

@@ -36,6 +36,8 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
 
     unsigned ring, full, empty;                                        // shared addresses
     int rank, slot;                                                    // this block in its cluster; place in the ring
+    float held[PARTS * WIDTH / 2];                                     // of the piece that was taken last
+    int turn = 0;                                                      // of those pieces: every other one
     unsigned phase;
 
     static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p)
@@ -337,6 +339,35 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
             stage_chunks<PIECE, PART, C + 32>(to, first, second);
         else if constexpr (PART + 1 < PARTS)
             stage_chunks<PIECE, PART + 1, 0>(to, first, second);
+    }
+
+    // Piece `piece` is at hand in registers; false: nothing of the product is in it.
+    __device__ __forceinline__ bool take(const GemmProblem &p, int piece)
+    {
+        if (!this->locate(p, piece))
+            return false;
+        turn ^= 1;
+        take_piece<0>(piece);
+        return true;
+    }
+
+    template <int PIECE> __device__ __forceinline__ void take_piece(int piece)
+    {
+        if constexpr (PIECE + 1 < Share::N_PIECES) {
+            if (piece != PIECE) {
+                take_piece<PIECE + 1>(piece);
+                return;
+            }
+        }
+        take_chunks<PIECE, 0>();
+    }
+
+    template <int PIECE, int I> __device__ __forceinline__ void take_chunks()
+    {
+        constexpr int part = 32 * I / WIDTH;
+        gemm_take<PIECE / ACROSS, (part * OWN + PIECE % ACROSS * WIDTH + 32 * I % WIDTH) / 32>(held + 16 * I);
+        if constexpr (32 * (I + 1) < PARTS * WIDTH)
+            take_chunks<PIECE, I + 1>();
     }
 
     template <int PIECE> __device__ __forceinline__ void stage_static(float *staging) const

@@ -108,7 +108,18 @@ template <int SET, int CHUNK> GEMM_DEVICE void gemm_stage(unsigned to, unsigned 
                  GEMM_STORE("96", "12", "13", "14", "15")::"n"(SET), "n"(CHUNK), "r"(to), "r"(below) : "memory");
 }
 
-// The same of sums times the scales of their row, in two factors, and of their column: |b| of lane 0 to 31, `lane` being that of the
+// A chunk in registers that the compiler knows.
+#define GEMM_MOVE(to, i) "mov.f32 %" to ", acc%16_%17_" i ";\n"
+template <int SET, int CHUNK> GEMM_DEVICE void gemm_take(float *x)
+{
+    asm volatile(GEMM_MOVE("0", "0") GEMM_MOVE("1", "1") GEMM_MOVE("2", "2") GEMM_MOVE("3", "3") GEMM_MOVE("4", "4") GEMM_MOVE("5", "5")
+                 GEMM_MOVE("6", "6") GEMM_MOVE("7", "7") GEMM_MOVE("8", "8") GEMM_MOVE("9", "9") GEMM_MOVE("10", "10") GEMM_MOVE("11", "11")
+                 GEMM_MOVE("12", "12") GEMM_MOVE("13", "13") GEMM_MOVE("14", "14") GEMM_MOVE("15", "15")
+                 : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3]), "=f"(x[4]), "=f"(x[5]), "=f"(x[6]), "=f"(x[7]), "=f"(x[8]), "=f"(x[9]),
+                   "=f"(x[10]), "=f"(x[11]), "=f"(x[12]), "=f"(x[13]), "=f"(x[14]), "=f"(x[15]) : "n"(SET), "n"(CHUNK));
+}
+
+// To shared memory, of sums times the scales of their row, in two factors, and of their column: |b| of lane 0 to 31, `lane` being that of the
 // thread's first column.
 #define GEMM_SCALE(i, row, column) "mul.rn.f32 x" i ", acc%0_%1_" i ", %" row ";\nmul.rn.f32 x" i ", x" i ", b" column ";\n"
 #define GEMM_SCALED_STORE(offset, eight, i, j, k, l)                                                                             \

@@ -481,6 +481,8 @@ static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
     case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
         L->target->order(L, n);
         return NULL;
+    case K_SUM: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
+        break;                                                          /* of products, which NVRTC alone compiles */
     case K_ATOMIC_ADD:   return ll_atomic(L, n);
     }
     return NULL;

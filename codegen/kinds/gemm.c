@@ -9,7 +9,8 @@
  * pass that split them.
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
- * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn. Of mma.sync:
+ * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; bulk=1: the piece is not staged but
+ * worked on in the registers that the products left it in, and what is stored goes out in boxes, by the copy engine. Of mma.sync:
  * warps (that share a tile), resident (blocks that a unit runs at once); mma=1: where there is wgmma (for comparison: never proposed). */
 #include "codegen/kinds/gemm_model.h"
 #include "codegen/kinds/product.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_ROWS = 16, WARPGROUP_ROWS = 64 };
+enum { PIECE_ROWS = 16, WARPGROUP_ROWS = 64, MOST_PASSES = 32 /* over a piece of 128 columns, in vectors of two */ };
 
 /* ---- the problem ------------------------------------------------------------------------------------------------------------- */
 typedef struct {
@@ -82,6 +83,46 @@ static bool accepts(const KindProblem *p, const char **why_not)
     return !*why_not;
 }
 
+/* Coordinates in the group's domain that read element (row, col) of the product, where it does so without reductions. */
+static void domain_at(const KindProblem *p, const Problem *x, Dim at_batch, Dim row, Dim col, Dim *coords)
+{
+    Index at = product_element(p->cx->dims, p->g->matmul, x->batch, at_batch, x->m, row, col);
+    if (x->reads.by_columns)
+        memcpy(coords, at.d, sizeof(Dim) * node_rank(p->g->matmul));
+    else
+        matmul_domain_at(p->cx->dims, p->g, p->g->matmul, &x->reads.at, &at, coords);
+}
+
+static bool sixteenths(DimPool *d, Dim elements, DType t) { return dim_divides(d, dim_const(d, 16 / dtype_bytes(t)), elements); }
+
+/* Output i as a matrix of the product's rows and columns, where the copy engine can store it: rows lie in memory as they are, and begin
+ * at multiples of 16 bytes. */
+static bool output_matrix(const KindProblem *p, const Problem *x, uint32_t i, KMatrix *out)
+{
+    DimPool *d = p->cx->dims;
+    const GroupOutput *o = &p->g->outputs.data[i];
+    DType t = o->node->type.dtype;
+    Dim row = dim_sym_below(d, "row", x->m), col = dim_sym_below(d, "col", x->n), batch = dim_sym_below(d, "batch", x->batch);
+    Dim coords[MAX_RANK], step, rest;
+    domain_at(p, x, dim_is(x->batch, 1) ? dim_const(d, 0) : batch, row, col, coords);
+    Index at = group_at(d, p->g, &o->at, node_rank(o->node), coords);
+    *out = (KMatrix){.buffer = i};
+    return (t == DT_F32 || t == DT_F16 || t == DT_BF16) &&
+           dim_linear_in(d, index_flatten(d, &o->node->type.shape, &at), col, &step, &rest) && dim_is(step, 1) &&
+           dim_linear_in(d, rest, row, &out->ld, &rest) && dim_linear_in(d, rest, batch, &out->stride_batch, &out->offset) &&
+           !dim_uses(out->ld, batch) && dim_le(d, x->n, out->ld) && sixteenths(d, out->ld, t) && sixteenths(d, out->offset, t) &&
+           sixteenths(d, out->stride_batch, t);
+}
+
+static bool bulk_possible(const KindProblem *p, const Problem *x)
+{
+    KMatrix m;
+    bool possible = p->m->wgmma && !x->reads.row && !gemm_scaled(x->format);
+    for (uint32_t i = 0; possible && i < p->g->outputs.n; i++)
+        possible = output_matrix(p, x, i, &m);
+    return possible;
+}
+
 /* ---- schedules ----------------------------------------------------------------------------------------------------------------- */
 static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
 {
@@ -90,7 +131,7 @@ static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
-        .pingpong = schedule_get(s, "pingpong", 0) != 0,
+        .pingpong = schedule_get(s, "pingpong", 0) != 0, .bulk = schedule_get(s, "bulk", 0) != 0,
         .warps = (uint32_t)schedule_get(s, "warps", 0), .resident = (uint32_t)schedule_get(s, "resident", 0),
     };
 }
@@ -111,10 +152,19 @@ static double cost(const KindProblem *p, const Schedule *s)
     return predict(p, &x, s);
 }
 
-static bool fits(const Machine *m, const KGemm *g, const char **why)
+/* Shared memory beside the ring: the staged pieces, or two boxes' worth of each output a warp, whose places are multiples of 1 KB. */
+static uint32_t beside(const KindProblem *p, const KGemm *g)
+{
+    uint32_t bytes = g->bulk ? 1024 : 4 * gemm_staging_count(g);
+    for (uint32_t i = 0; g->bulk && i < p->g->outputs.n; i++)
+        bytes += 2 * gemm_consumer_warps(g) * PIECE_ROWS * g->width * dtype_bytes(p->g->outputs.data[i].node->type.dtype);
+    return bytes;
+}
+
+static bool fits(const KindProblem *p, const KGemm *g, const char **why)
 {
     *why = "more shared memory than a unit of this board has";
-    return gemm_resident(g) * (gemm_pipeline_bytes(g) + 4 * gemm_staging_count(g) + 1024) <= m->shared_block + 1024;
+    return gemm_resident(g) * (gemm_pipeline_bytes(g) + beside(p, g) + 1024) <= p->m->shared_block + 1024;
 }
 
 typedef struct { Schedule s; double seconds; } Tried;
@@ -125,7 +175,7 @@ static int by_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-typedef struct { uint32_t bm, bn, bk, cluster, width, stages, warps, resident; bool pingpong; } Tile;        /* stages: at most */
+typedef struct { uint32_t bm, bn, bk, cluster, width, stages, warps, resident; bool pingpong, bulk; } Tile;        /* stages: at most */
 
 static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, const Tile *tile)
 {
@@ -139,6 +189,8 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     schedule_set(&s, "width", tile->width);
     if (tile->pingpong)
         schedule_set(&s, "pingpong", 1);
+    if (tile->bulk)
+        schedule_set(&s, "bulk", 1);
     if (tile->warps) {
         schedule_set(&s, "warps", tile->warps);
         schedule_set(&s, "resident", tile->resident);
@@ -146,27 +198,28 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     KGemm g = shape_of(p, x, &s);
     g.stages = 2;
     const char *why;
-    uint32_t beside = gemm_staging_count(&g) * 4 + 1024, whole = (p->m->shared_block + 1024) / gemm_resident(&g);
-    if (!gemm_legal(&g, 0, &why) || beside > whole || (x->reads.row && tile->width % x->reads.row))
+    uint32_t other = beside(p, &g) + 1024, whole = (p->m->shared_block + 1024) / gemm_resident(&g);
+    if (!gemm_legal(&g, 0, &why) || other > whole || (x->reads.row && tile->width % x->reads.row))
         return;
-    uint32_t room = (whole - beside) / gemm_stage_bytes(&g);
+    uint32_t room = (whole - other) / gemm_stage_bytes(&g);
     g.stages = room < tile->stages ? room : tile->stages;
-    if (g.stages < 2 || !gemm_legal(&g, 4 * gemm_staging_count(&g), &why) || !fits(p->m, &g, &why))
+    if (g.stages < 2 || !gemm_legal(&g, beside(p, &g), &why) || !fits(p, &g, &why))
         return;
     schedule_set(&s, "stages", g.stages);
     t[*n].s = s;
     t[(*n)++].seconds = predict(p, x, &s);
 }
 
-enum { MOST_TRIED = 160 };
+enum { MOST_TRIED = 192 };
 
-/* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn. */
+/* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn, with and without bulk stores. */
 static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, Tile tile)
 {
+    bool bulk = bulk_possible(p, x);
     for (tile.cluster = 1; tile.cluster <= 2; tile.cluster++)
         for (tile.width = x->reads.row > 64 ? 128 : x->reads.row > 32 ? 64 : 32; tile.width <= (x->reads.row > 64 ? 128 : 64); tile.width *= 2)
-            for (int pingpong = 0; pingpong < 2; pingpong++) {
-                tile.pingpong = pingpong;
+            for (int way = 0; way < (bulk ? 4 : 2); way++) {
+                tile.pingpong = way & 1, tile.bulk = way & 2;
                 try(p, x, t, n, &tile);
             }
 }
@@ -319,6 +372,31 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
     }
 }
 
+/* Where an output's boxes lie and go: `columns` of the piece each, one after the other. */
+typedef struct { uint32_t shared, map, columns; } Box;
+
+/* A tensor map for each output, and two sets of boxes for each warp. */
+static Box *add_boxes(KindBuild *b, const KGemm *g, const Problem *x)
+{
+    Kernel *k = b->k;
+    DimPool *d = k->cx->dims;
+    const Group *group = b->problem.g;
+    Box *boxes = arena_new_array(k->arena, Box, group->outputs.n + 1);
+    for (uint32_t i = 0; i < group->outputs.n; i++) {
+        DType t = group->outputs.data[i].node->type.dtype;
+        uint32_t size = dtype_bytes(t), columns = g->width * size > 128 ? 128 / size : g->width;
+        KMatrix m;
+        bool possible = output_matrix(&b->problem, x, i, &m), batched = !dim_is(x->batch, 1);
+        pawl_assert(possible, "output %u has no boxes", i);
+        PlanTensorMap map = {.buffer = b->out_buffer[i], .dtype = t, .rank = batched ? 3 : 2, .dims = {x->n, x->m, batched ? x->batch : NULL},
+                             .strides = {dim_mul_const(d, m.ld, size), batched ? dim_mul_const(d, m.stride_batch, size) : NULL},
+                             .offset = dim_mul_const(d, m.offset, size), .box = {columns, PIECE_ROWS, batched}, .swizzle = columns * size};
+        vec_push(k->arena, &k->maps, map);
+        boxes[i] = (Box){kernel_shared_swizzled(k, "box", t, 2 * gemm_consumer_warps(g) * PIECE_ROWS * g->width, map.swizzle), k->maps.n - 1, columns};
+    }
+    return boxes;
+}
+
 /* ---- the epilogue ---------------------------------------------------------------------------------------------------------------- */
 /* Vectors of 16 bytes of the widest output. */
 static uint32_t lanes_of(const Group *g, uint32_t width)
@@ -331,8 +409,8 @@ static uint32_t lanes_of(const Group *g, uint32_t width)
     return lanes < 2 ? 2 : lanes > width / 4 ? width / 4 : lanes;
 }
 
-/* A vector of neighbouring columns: in the product, in a part of it, in the staged piece. Always: its columns from `first` on. */
-typedef struct { Dim row, first, col, place; KInst *mask; } Spot;
+/* A vector of neighbouring columns: in the product, in a part of it, in the piece, staged. Always: its columns from `first` on. */
+typedef struct { Dim row, first, col, in_row, in_col, place; KInst *mask; } Spot;
 
 typedef struct {
     KindBuild *b;
@@ -343,14 +421,16 @@ typedef struct {
     const Node *n;
     Dim piece;                           /* number of the piece among those of its row */
     uint32_t lanes, across, down;        /* of a vector; threads along a row; rows at a time */
+    const Box *boxes;                    /* of bulk stores: an output each */
 } Finish;
 
 static Spot spot_at(Finish *e, uint32_t pass)
 {
     DimPool *p = e->p;
     const KGemm *g = e->g;
-    Dim r = dim_add_const(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), pass * e->down);
-    Dim c = dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, e->across)), e->lanes);
+    uint32_t over = pass / (PIECE_ROWS / e->down) * e->across * e->lanes;              /* a pass takes `down` rows of the next columns */
+    Dim r = dim_add_const(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), pass % (PIECE_ROWS / e->down) * e->down);
+    Dim c = dim_add_const(p, dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, e->across)), e->lanes), over);
     Dim row = dim_add(p, g->row, r), first = dim_add(p, dim_mul_const(p, e->piece, g->width), c), l = kernel_lane(p, e->lanes);
     bool vectors = dim_divides(p, dim_const(p, e->lanes), g->n);
     Dim own = dim_mul_const(p, g->warp, g->parts * PIECE_ROWS * (g->width + 8));
@@ -358,9 +438,16 @@ static Spot spot_at(Finish *e, uint32_t pass)
     bool all_rows = dim_divides(p, dim_const(p, PIECE_ROWS), g->m), all_columns = vectors && dim_lt(p, first, g->n);
     KInst *in_row = all_columns ? NULL : vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
     return (Spot){
-        .row = row, .first = first, .col = dim_add(p, first, l), .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->m, 1), in_row),
+        .row = row, .first = first, .col = dim_add(p, first, l), .in_row = r, .in_col = dim_add(p, c, l),
+        .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->m, 1), in_row),
         .place = dim_add(p, own, dim_add(p, dim_mul_const(p, r, g->width + 8), dim_add(p, c, l))),
     };
+}
+
+/* The first element of the warp's boxes that this piece has. */
+static Dim own_boxes(const Finish *e)
+{
+    return dim_mul_const(e->p, dim_add(e->p, dim_mul_const(e->p, e->g->warp, 2), e->g->turn), PIECE_ROWS * e->g->width);
 }
 
 /* Element (row, col) of the product by its own coordinates. */
@@ -379,11 +466,7 @@ static void coords_at(const Finish *e, const Spot *s, Dim *coords)
         group_coords(e->p, group, outer, dim_is(group_row_count(e->p, group), 1) ? dim_const(e->p, 0) : dim_mod(e->p, s->col, n), coords);
         return;
     }
-    Index at = element_at(e, s->row, s->col);
-    if (e->x->reads.by_columns)
-        memcpy(coords, at.d, sizeof(Dim) * node_rank(e->n));
-    else
-        matmul_domain_at(e->p, group, e->n, &e->x->reads.at, &at, coords);
+    domain_at(&e->b->problem, e->x, e->g->at_batch, s->row, s->col, coords);
 }
 
 /* The symbol of the reductions' rows in a place that they read from; NULL: there is none, or more than it. */
@@ -440,19 +523,56 @@ static void reduce_rows(Finish *e, const Spot *s)
     lower_mask(e->b->l, NULL);
 }
 
-static void finish(Finish *e, const Spot *s)
+/* What the outputs are here goes to their boxes. What is past an end of the product is not masked: the copy engine leaves it out. */
+static void fill_boxes(Finish *e, const Spot *s, const Dim *coords)
+{
+    DimPool *p = e->p;
+    const Group *group = e->b->problem.g;
+    lower_mask(e->b->l, s->mask);
+    for (uint32_t i = 0; i < group->outputs.n; i++) {
+        const GroupOutput *o = &group->outputs.data[i];
+        Index at = group_at(p, group, &o->at, node_rank(o->node), coords);
+        KInst *v = k_splat(e->k, lower_value(e->b->l, o->node, &at, e->lanes), e->lanes);
+        Dim columns = dim_const(p, e->boxes[i].columns), line = dim_mul_const(p, dim_floordiv(p, s->in_col, columns), PIECE_ROWS);
+        Dim place = dim_add(p, dim_mul(p, dim_add(p, line, s->in_row), columns), dim_mod(p, s->in_col, columns));
+        k_shared_store(e->k, e->boxes[i].shared, dim_add(p, own_boxes(e), place), v, NULL);
+    }
+    lower_mask(e->b->l, NULL);
+}
+
+/* The piece's boxes of all outputs on their way, as one group. */
+static void store_boxes(Finish *e)
+{
+    DimPool *p = e->p;
+    k_bulk_fence(e->k);
+    for (uint32_t i = 0; i < e->b->problem.g->outputs.n; i++) {
+        const Box *box = &e->boxes[i];
+        for (uint32_t c = 0; c < e->g->width; c += box->columns) {
+            const Dim at[] = {dim_add_const(p, dim_mul_const(p, e->piece, e->g->width), c), e->g->row, e->g->at_batch};
+            k_bulk_store(e->k, box->map, at, box->shared, dim_add_const(p, own_boxes(e), c * PIECE_ROWS));
+        }
+    }
+    k_bulk_commit(e->k);
+}
+
+static void finish(Finish *e, const Spot *s, uint32_t pass)
 {
     Dim coords[MAX_RANK];
     uint32_t lanes = e->lanes;
     for (uint32_t i = 0; i < e->g->parts; i++) {
         Dim place = dim_add_const(e->p, s->place, i * PIECE_ROWS * (e->g->width + 8));
         Index at = element_at(e, s->row, dim_add(e->p, s->col, e->g->part_start[i]));
-        lower_know(e->b->l, e->n, &at, k_shared_load(e->k, e->g->stage, place, lanes));
+        KInst *v = e->g->bulk ? k_sum(e->k, i * e->g->width / 4 + pass) : k_shared_load(e->k, e->g->stage, place, lanes);
+        lower_know(e->b->l, e->n, &at, v);
     }
     if (e->x->reads.row)
         reduce_rows(e, s);
     coords_at(e, s, coords);
     const Group *group = e->b->problem.g;
+    if (e->g->bulk) {
+        fill_boxes(e, s, coords);
+        return;
+    }
     if (!e->x->reads.row) {
         store_outputs_at(e->b, coords, lanes, s->mask);
         return;
@@ -470,25 +590,29 @@ static void finish(Finish *e, const Spot *s)
     }
 }
 
-static void epilogue(KindBuild *b, const KGemm *g, const Problem *x)
+static void epilogue(KindBuild *b, const KGemm *g, const Problem *x, const Box *boxes)
 {
-    uint32_t lanes = lanes_of(b->problem.g, g->width);
+    uint32_t lanes = g->bulk ? 2 : lanes_of(b->problem.g, g->width), across = g->bulk ? 4 : g->width / lanes;         /* bulk: see KGemm */
     while (x->reads.row && lanes > 2 && lanes > x->reads.row)
-        lanes /= 2;
-    Finish e = {.b = b, .k = b->k, .p = b->k->cx->dims, .g = g, .x = x, .n = b->problem.g->matmul,
-                  .lanes = lanes, .across = g->width / lanes, .down = 32 * lanes / g->width};
+        lanes /= 2, across *= 2;
+    Finish e = {.b = b, .k = b->k, .p = b->k->cx->dims, .g = g, .x = x, .n = b->problem.g->matmul, .lanes = lanes, .across = across,
+                .down = 32 / across, .boxes = boxes};
     /* a number of its own with a range: that columns are in range, and multiples of the width, can then be proven */
     Dim pieces = dim_ceildiv(e.p, g->n, dim_const(e.p, g->width));
     KInst *number = k_index(e.k, dim_floordiv(e.p, g->col, dim_const(e.p, g->width)), DT_I64, 1);
     e.piece = k_bind(e.k, number, "piece", 0, pieces->hi == INT64_MAX ? INT64_MAX : pieces->hi - 1);
-    Spot s[PIECE_ROWS];
-    uint32_t passes = PIECE_ROWS / e.down;
+    Spot s[MOST_PASSES];
+    uint32_t passes = PIECE_ROWS * g->width / (32 * lanes);
     for (uint32_t i = 0; i < passes; i++) {
         s[i] = spot_at(&e, i);
         load_early(&e, &s[i]);
     }
+    if (g->bulk)
+        k_bulk_wait(e.k, 1);
     for (uint32_t i = 0; i < passes; i++)
-        finish(&e, &s[i]);
+        finish(&e, &s[i], i);
+    if (g->bulk)
+        store_boxes(&e);
 }
 
 static bool build(KindBuild *b)
@@ -504,7 +628,10 @@ static bool build(KindBuild *b)
         g->part_start[i] = i < x.parts ? x.reads.start[i] : dim_const(d, 0);
     bind_operands(b, g, &x);
     const char *why;
-    if (!gemm_legal(g, 4 * gemm_staging_count(g), &why) || !fits(b->problem.m, g, &why))
+    bool legal = gemm_legal(g, beside(&b->problem, g), &why) && fits(&b->problem, g, &why);
+    if (legal && g->bulk && !bulk_possible(&b->problem, &x))
+        legal = false, why = "bulk stores are for outputs whose rows are the product's and begin at multiples of 16 bytes";
+    if (!legal)
         return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: %s", why);
     int64_t big = INT64_MAX;
     g->row = dim_sym_fresh(d, "row", 0, x.m->hi == big ? big : x.m->hi + 1024);
@@ -512,10 +639,14 @@ static bool build(KindBuild *b)
     g->at_batch = dim_is(x.batch, 1) ? dim_const(d, 0) : dim_sym_below(d, "batch", x.batch);
     g->warp = dim_sym_fresh(d, "warp", 0, gemm_consumer_warps(g) - 1);
     g->lane = dim_sym_fresh(d, "lane_id", 0, 31);
-    g->stage = kernel_shared(k, "staged", DT_F32, gemm_staging_count(g));
+    if (g->bulk)
+        g->turn = dim_sym_fresh(d, "turn", 0, 1);
+    else
+        g->stage = kernel_shared(k, "staged", DT_F32, gemm_staging_count(g));
+    const Box *boxes = g->bulk ? add_boxes(b, g, &x) : NULL;
     k->gemm = g;
     k->cluster = g->cluster;
-    epilogue(b, g, &x);
+    epilogue(b, g, &x, boxes);
     return true;
 }
 

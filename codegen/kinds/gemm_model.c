@@ -20,10 +20,10 @@ static double efficiency(const KGemm *g)
 }
 
 /* After the last stage of a tile: the consumers stage and store its pieces; wider ones in fewer steps. */
-static double epilogue_seconds(const KGemm *g) { return 0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn; }
+static double epilogue_seconds(const KGemm *g) { return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn) * (g->bulk ? 0.9 : 1); }
 
 /* Where two warpgroups take tiles in turn, one has half the threads for it, and shares the unit with the other's product. */
-static double shared_epilogue_seconds(const KGemm *g) { return (1.9e-6 + (g->width > 32 ? 34e-9 : 47e-9) * g->bn) * g->bm / 128; }
+static double shared_epilogue_seconds(const KGemm *g) { return (1.9e-6 + (g->width > 32 ? 34e-9 : 47e-9) * g->bn) * g->bm / 128 * (g->bulk ? 0.9 : 1); }
 
 /* Bytes a second that all units load from the L2 cache. Rows of a stage of half a cache line, or across lines, cost whole lines. */
 static double cache_rate(const KGemm *g, const GemmSize *x, const Machine *m, uint32_t size)

@@ -21,20 +21,27 @@ static Tensor *input_tensor(Context *cx, const GraphInput *in, uint64_t seed)
     return t;
 }
 
-typedef struct { Context *cx; const CodegenOptions *o; const char *kind; uint32_t rank; } Nth;
+typedef struct { Context *cx; const CodegenOptions *o; const RunOptions *run; } Nth;
 
 static bool nth_schedule(void *arg, const Group *g, Schedule *out)
 {
-    Nth *n = arg;
+    const Nth *n = arg;
+    const RunOptions *r = n->run;
     uint32_t count;
     Schedule *space = group_space(n->cx, g, n->o, n->cx->scratch, &count);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++)
-        if (!n->kind || !strcmp(space[i].kind, n->kind))
+        if (!r->kind || !strcmp(space[i].kind, r->kind))
             space[kept++] = space[i];
     if (!kept)
         return false;
-    *out = space[n->rank % kept];
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; r->key && i < kept; i++)
+        if (schedule_get(&space[i], r->key, 0) == r->value)
+            space[wanted++] = space[i];
+    if (wanted && r->with)
+        ++*r->with;
+    *out = space[r->schedule % (wanted ? wanted : kept)];
     return true;
 }
 
@@ -166,7 +173,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
         return false;
     CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
     co.use_library = o->kind && !strcmp(o->kind, "library");
-    Nth nth = {cx, &co, o->kind, o->schedule};
+    Nth nth = {cx, &co, o};
     if (o->schedule || o->kind)
         co.schedules = (ScheduleSource){nth_schedule, &nth};
     double start = cpu_seconds();

@@ -9,6 +9,8 @@ typedef struct {
     bool nvrtc;                        /* with sim: PTX that NVRTC makes of our CUDA C */
     const char *kind;                     /* groups that this kind can run take its schedule of rank `schedule`; compiled by NVRTC */
     bool other_kinds;                     /* with kind: it need not take any group */
+    const char *key; int64_t value;       /* with kind: only schedules where `key` is `value`, if there are any; those are counted in *with */
+    uint32_t *with;
     uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */
     bool passes; uint64_t picks;          /* through the pipeline first; choices take alternatives drawn with this */
     uint32_t piece;                       /* with passes: reductions behind products take so many columns at a time, wherever that is offered */

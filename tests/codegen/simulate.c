@@ -421,6 +421,9 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_COPY_COMMIT: copy_commit(s, t); return;
     case K_COPY_WAIT:   copy_wait(s, n, t); return;
     case K_WAIT:        s->waited[t] = true; return;
+    case K_SUM: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
+        (void)fail(s, n, "the body of a product");
+        return;
     case K_FENCE: case K_BARRIER: case K_LOOP: case K_IF: case K_LAUNCH_NEXT: return;
     }
 }
