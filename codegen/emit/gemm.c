@@ -70,6 +70,13 @@ static bool registers_suffice(const KGemm *g)
     return g->bn <= (three ? 128 : 256);
 }
 
+/* With bulk stores a piece is in registers beside the sums, and what the body makes of it. */
+static bool piece_fits(const KGemm *g)
+{
+    uint32_t sums = g->pingpong ? g->bm * g->bn / 128 : g->bn / 2, held = g->parts * g->width / 2, own = 24;
+    return sums + held + own <= (!g->pingpong && g->bm == 192 ? 160 : 232);
+}
+
 static bool power_of_two(uint32_t x, uint32_t from, uint32_t to) { return x >= from && x <= to && !(x & (x - 1)); }
 
 /* mma.sync: a thread holds 32nds of its warp's share of the tile, with three terms those of the corrections, too, and beside that
@@ -133,6 +140,8 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
         return refuse(why, "pieces of 32, 64 or 128 columns divide bn / parts");
     if (g->bulk && gemm_scaled(g->format))
         return refuse(why, "bulk stores are for sums that nothing scales or repairs");
+    if (g->bulk && !piece_fits(g))
+        return refuse(why, "a piece beside the sums takes more registers than there are");
     if (share % 8 || (g->b_mn && share % SPAN))
         return refuse(why, "a block's share of a part of B is a multiple of 8 columns, of 64 where they are contiguous");
     if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)

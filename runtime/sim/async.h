@@ -45,7 +45,7 @@ typedef struct AsyncOp {
 
 typedef struct AsyncOps {
     AsyncOp *first, **last;
-    uint64_t commits;
+    uint32_t stores;                     /* how many of them read shared memory */
     Map *groups;                         /* by warp and lane: bulk groups committed so far */
 } AsyncOps;
 
@@ -57,6 +57,7 @@ void async_wait(SimWarp *w, uint32_t mask, uint64_t n);
 bool select_bulk(PtxInst *inst);         /* cp.async.bulk…, cp.reduce.async.bulk…: bound, or false */
 bool bulk_progress(SimMachine *m);       /* one operation takes effect; false: none is left */
 bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes);
+bool bulk_reads_at(const SimCta *c, uint64_t at, uint64_t bytes);       /* from shared memory, by a copy that nobody has waited for */
 bool bulk_arrives_after(const SimWarp *w, uint32_t lane, uint64_t number);       /* does an arrival of the lane wait for this copy? */
 void bulk_cta_end(SimCta *c);
 

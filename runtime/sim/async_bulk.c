@@ -112,6 +112,7 @@ static void drop(AsyncOps *q, AsyncOp **at)
     *at = op->next;
     if (q->last == &op->next)
         q->last = at;
+    q->stores -= !is_load(op);
     free(op);
 }
 
@@ -146,6 +147,7 @@ void async_start(const AsyncOp *op)
     }
     *q->last = one;
     q->last = &one->next;
+    q->stores += !is_load(one);
 }
 
 bool bulk_progress(SimMachine *m)
@@ -183,6 +185,17 @@ bool bulk_pending_at(const SimCta *c, uint64_t at, uint64_t bytes)
         uint64_t to = op->to & 0xffffff, rank = op->to >> 24 & 0xff;
         bool here = op->targets ? op->targets >> c->rank & 1 : rank ? rank == c->rank + 1 : op->warp->cta == c;
         if (is_load(op) && op->kind != ASYNC_ARRIVE && !op->done && op->warp->cta->cluster == c->cluster && here && to < at + bytes && at < to + op->bytes)
+            return true;
+    }
+    return false;
+}
+
+bool bulk_reads_at(const SimCta *c, uint64_t at, uint64_t bytes)
+{
+    const AsyncOps *q = c->machine->async;
+    for (const AsyncOp *op = q && q->stores ? q->first : NULL; op; op = op->next) {
+        uint64_t from = op->from & 0xffffff;
+        if (!is_load(op) && op->warp->cta == c && from < at + bytes && at < from + op->bytes)
             return true;
     }
     return false;

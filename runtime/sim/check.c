@@ -199,8 +199,10 @@ void check_warp_begin(Checker *c, SimWarp *w)
 
 void check_warp_end(Checker *c, SimWarp *w)
 {
-    for (uint32_t l = 0; l < LANES; l++)
+    for (uint32_t l = 0; l < LANES; l++) {
         clock_drop(c, w->clock[l]);
+        clock_drop(c, w->proxy_known[l]);
+    }
 }
 
 /* ---- synchronisation ---- */
@@ -327,6 +329,16 @@ void check_fence(Checker *c, SimWarp *w, uint32_t mask)
     w->dirty &= ~mask;
 }
 
+void check_proxy_fence(Checker *c, SimWarp *w, uint32_t mask)
+{
+    for_lanes(l, mask) {
+        clock_drop(c, w->proxy_known[l]);
+        w->proxy_known[l] = w->clock[l];
+        w->proxy_known[l]->refs++;
+        w->proxy_clock[l] = w->own_clock[l]++;                         /* what it writes from here on is not fenced */
+    }
+}
+
 /* ---- release and acquire through memory ---- */
 
 static ReleaseCell *release_cell(Checker *c, const SimWarp *w, uint64_t address, bool make)
@@ -428,6 +440,19 @@ static void report(const Access *a, const ShadowMark *m, const char *earlier)
               m->thread / b[0] / b[1]);
 }
 
+/* The async proxy is about to read what a thread of this CTA has written: was it fenced? */
+static void check_fenced(const Access *a, const ShadowMark *m)
+{
+    if (m->cta != a->mark.cta || m->how & ACCESS_ASYNC)
+        return;
+    const SimWarp *by = &a->w->cta->warps[m->thread / LANES];
+    const SyncClock *known = a->w->proxy_known[a->lane];
+    if (by->proxy_clock[m->thread % LANES] >= m->clock || (known && known->of[m->thread] >= m->clock))
+        return;
+    sim_fault(a->w, FAULT_PROXY, a->lane, a->address, &a->c->m->module->code.data[m->inst], false,
+              "byte %llu of shared memory is read asynchronously, and no fence.proxy.async stands between that and the store to it", (unsigned long long)a->at);
+}
+
 static bool both_strong(const ShadowMark *a, const ShadowMark *b) { return a->how & ACCESS_VOLATILE && b->how & ACCESS_VOLATILE; }
 
 static void note_read(const Access *a, ShadowCell *cell)
@@ -447,6 +472,8 @@ static void check_cell(const Access *a, ShadowCell *cell)
     const ShadowMark *m = &a->mark;
     if (!ordered(a, &cell->write) && !both_strong(m, &cell->write))
         report(a, &cell->write, "store");
+    if (!a->region && m->how & ACCESS_ASYNC && m->how & ACCESS_LOAD)
+        check_fenced(a, &cell->write);
     if (m->how & ACCESS_STORE) {
         for (int i = 0; i < 2; i++)
             if (!ordered(a, &cell->read[i]) && !both_strong(m, &cell->read[i]))
@@ -509,6 +536,9 @@ void check_access(Checker *c, SimWarp *w, const PtxInst *inst, uint32_t lane, Si
         check_initialised(&a, init, r ? NULL : owner, bytes, access);
     if (r && r->read_only)
         return;
+    if (!r && access & ACCESS_STORE && bulk_reads_at(owner, at, bytes))
+        sim_fault(w, FAULT_ASYNC_UNWAITED, lane, address, NULL, false,
+                  "store to byte %llu of shared memory, which a copy still reads: no cp.async.bulk.wait_group has waited for it", (unsigned long long)at);
     if (access & ACCESS_VOLATILE && access & ACCESS_LOAD)
         check_acquire(c, w, lane, address);
     a.mark = (ShadowMark){cta_mark(c, w), w->own_clock[lane], (uint32_t)(inst - c->m->module->code.data),

@@ -6,6 +6,9 @@
  * holds the releasing threads' vectors with their CTA's number. A release counts only where a fence stands between the
  * thread's earlier writes and it.
  *
+ * What the copy engine and the tensor cores read of shared memory (the async proxy) must have been fenced for them, too, after it was
+ * written: by the writer, or by somebody who knew of the write.
+ *
  * A cell stands for 4 bytes: the last write and up to two reads that nothing orders, each with CTA, thread, clock and
  * instruction; where threads share a cell by bytes, it is split into four. (After FastTrack: Flanagan, Freund, PLDI 2009.) */
 #pragma once
@@ -43,6 +46,7 @@ void check_leave(Checker *c, SimWarp *w, uint32_t mask, const SyncClock *sum);
 void check_forget(Checker *c, SyncClock **sum);
 void check_warp_sync(Checker *c, SimWarp *w, uint32_t mask);         /* bar.warp.sync of these lanes */
 void check_fence(Checker *c, SimWarp *w, uint32_t mask);
+void check_proxy_fence(Checker *c, SimWarp *w, uint32_t mask);       /* fence.proxy.async of shared memory */
 /* barrier.cluster */
 void check_cluster_arrive(Checker *c, SimWarp *w, uint32_t mask);
 void check_cluster_wait(Checker *c, SimWarp *w, uint32_t mask);

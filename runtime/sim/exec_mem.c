@@ -152,8 +152,9 @@ EXEC(exec_fence)
 {
     if (w->machine->check)
         check_fence(w->machine->check, w, mask);
+    if (w->machine->check && inst_has(inst, PM_PROXY) && inst_has(inst, PM_ASYNC) && !inst_has(inst, PM_GLOBAL))
+        check_proxy_fence(w->machine->check, w, mask);
     machine_changed(w->machine);
-    (void)inst;
     return FLOW_NEXT;
 }
 

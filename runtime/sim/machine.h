@@ -72,6 +72,8 @@ typedef struct SimWarp {
     struct SyncClock *clock[LANES];      /* check.h: what the lane knows of the others */
     uint32_t own_clock[LANES];
     uint32_t dirty;                      /* lanes that wrote since their last fence */
+    uint32_t proxy_clock[LANES];         /* the lane's last fence.proxy.async of shared memory: own_clock then, */
+    struct SyncClock *proxy_known[LANES];          /* and what it knew of the others; NULL: there was none */
     struct SimCopies *copies;            /* asynchronous copies in flight (async.c); NULL: none */
     struct SimProducts *products;        /* wgmma in flight (of the asynchronous instructions); NULL: none */
     uint64_t steps;

@@ -52,7 +52,7 @@ typedef struct {
     X(RACE, "race")                          X(RACE_GRID, "race between CTAs")   X(READ_ONLY, "write to read-only memory")\
     X(DIVERGENT, "divergent barrier")        X(DEADLOCK, "deadlock")             X(ASYNC_UNWAITED, "missing wait")      \
     X(SHARED_LIMIT, "too much shared memory") X(TRAP, "trap")                    X(STEPS, "too many steps")             \
-    X(BAD_CALL, "bad operand")
+    X(BAD_CALL, "bad operand")              X(PROXY, "missing proxy fence")
 typedef enum {
 #define X(e, t) FAULT_##e,
     SIM_FAULTS(X)

@@ -149,6 +149,33 @@ static void build_body(Kernel *k, const GemmCase *c, KGemm *g)
     }
 }
 
+/* The piece as it lies in registers, to boxes of 128 bytes or the piece's width. */
+static void build_boxes(Kernel *k, const GemmCase *c, const KGemm *g)
+{
+    DimPool *p = k->cx->dims;
+    DType t = c->bf16 ? DT_BF16 : DT_F32;
+    uint32_t size = dtype_bytes(t), columns = c->width * size > 128 ? 128 / size : c->width, own = c->parts * 16 * c->width;
+    Dim n = dim_const(p, c->n), planes = dim_const(p, (int64_t)c->parts * c->batch);
+    PlanTensorMap map = {.buffer = BUF_OUT, .dtype = t, .rank = 3, .dims = {n, g->m, planes}, .offset = dim_const(p, 0), .box = {columns, 16, 1},
+                         .strides = {dim_const(p, (int64_t)c->n * size), dim_mul_const(p, g->m, (int64_t)c->n * size)}, .swizzle = columns * size};
+    vec_push(k->arena, &k->maps, map);
+    uint32_t boxes = kernel_shared_swizzled(k, "boxes", t, 2 * gemm_consumer_warps(g) * own, map.swizzle);
+    Dim first = dim_mul_const(p, mad(p, g->warp, 2, g->turn), own), lane_row = dim_floordiv(p, g->lane, dim_const(p, 4));
+    Dim lane_col = mad(p, dim_mod(p, g->lane, dim_const(p, 4)), 2, kernel_lane(p, 2));
+    k_bulk_wait(k, 1);
+    for (uint32_t i = 0; i < c->parts * c->width / 4; i++) {
+        uint32_t line = i / 2 * 8, box = line / columns;                                /* the piece's columns of all parts side by side */
+        Dim at = mad(p, dim_add_const(p, lane_row, box * 16 + i % 2 * 8), columns, dim_add_const(p, lane_col, line % columns));
+        k_shared_store(k, boxes, dim_add(p, first, at), k_sum(k, i), NULL);
+    }
+    k_bulk_fence(k);
+    for (uint32_t line = 0; line < c->parts * c->width; line += columns) {
+        const Dim at[] = {dim_add_const(p, g->col, line % c->width), g->row, mad(p, g->at_batch, c->parts, dim_const(p, line / c->width))};
+        k_bulk_store(k, k->maps.n - 1, at, boxes, dim_add_const(p, first, line * 16));
+    }
+    k_bulk_commit(k);
+}
+
 static KMatrix plain(DimPool *p, uint32_t buffer, int64_t ld, int64_t stride, bool trans)
 {
     return (KMatrix){buffer, dim_const(p, 0), dim_const(p, ld), dim_const(p, stride), trans};
@@ -170,12 +197,12 @@ static Kernel *build(Context *cx, const GemmCase *c, const Operand *a, const Ope
     DimPool *p = cx->dims;
     KGemm *g = arena_new_of(cx->arena, KGemm);
     *g = (KGemm){.format = c->format, .wgmma = !c->mma, .warps = c->warps, .resident = c->resident, .pingpong = c->pingpong, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster,
-                 .raster = c->raster, .parts = c->parts, .width = c->width, .a_mn = c->a_mn, .b_mn = c->b_mn,
+                 .raster = c->raster, .bulk = c->body == GEMM_BOXES, .parts = c->parts, .width = c->width, .a_mn = c->a_mn, .b_mn = c->b_mn,
                  .a_batched = a->batch > 1, .b_batched = b->batch > 1, .map_a = 0, .map_b = 1, .map_a_lo = 2, .map_b_lo = 3,
                  .inv_a = BUF_INV_A, .inv_b = BUF_INV_B};
     Kernel *k = kernel_new(cx, cx->arena, "product", false, gemm_threads(g));
     DType t = gemm_piece_dtype(c->format);
-    const DType types[] = {t, t, t, t, DT_F32, DT_F32, DT_F32, DT_F32, DT_F32, DT_F32};
+    const DType types[] = {t, t, t, t, DT_F32, DT_F32, DT_F32, DT_F32, DT_F32, c->bf16 ? DT_BF16 : DT_F32};
     for (uint32_t i = 0; i < N_BUFS; i++) {
         kernel_buffer(k, str_intern(cx->strs, names[i]), types[i], dim_const(p, 1 << 30), 16);
         k->buffers.data[i].read = i != BUF_OUT;
@@ -196,29 +223,44 @@ static Kernel *build(Context *cx, const GemmCase *c, const Operand *a, const Ope
     g->row = dim_sym_fresh(p, "row", 0, 1 << 20), g->col = dim_sym_fresh(p, "col", 0, 1 << 20);
     g->at_batch = c->batch > 1 ? dim_sym_fresh(p, "batch", 0, c->batch - 1) : dim_const(p, 0);
     g->warp = dim_sym_fresh(p, "warp", 0, gemm_consumer_warps(g) - 1), g->lane = dim_sym_fresh(p, "lane", 0, 31);
-    g->stage = kernel_shared(k, "stage", DT_F32, gemm_staging_count(g));
+    if (g->bulk)
+        g->turn = dim_sym_fresh(p, "turn", 0, 1);
+    else
+        g->stage = kernel_shared(k, "stage", DT_F32, gemm_staging_count(g));
     k->gemm = g, k->cluster = c->cluster, k->waits = c->waits;
     const KMatrix *matrices[] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
     for (uint32_t i = 0; !c->mma && i < (gemm_terms(c->format) == 3 ? 4u : 2u); i++)
         vec_push(k->arena, &k->maps, gemm_map(p, g, matrices[i], i % 2, dim_const(p, (i % 2 ? b : a)->lines)));
     kernel_grid(k, dim_const(p, (int64_t)c->clusters * c->cluster), dim_const(p, 1), dim_const(p, 1));
-    build_body(k, c, g);
+    if (g->bulk)
+        build_boxes(k, c, g);
+    else
+        build_body(k, c, g);
     kernel_collect_scalars(k);
     return k;
 }
 
 /* ---- running --------------------------------------------------------------------------------------------------------------- */
 
-static void encode_map(const PlanTensorMap *m, uint64_t base, void *to)
+static int64_t value_of(Dim d, int64_t rows)
+{
+    int64_t value = 0;
+    Str missing;
+    bool known = dim_eval(d, &(DimValue){"M", rows}, 1, &value, &missing);
+    pawl_assert(known, "a size that is not of M alone");
+    return value;
+}
+
+static void encode_map(const PlanTensorMap *m, uint64_t base, int64_t rows, void *to)
 {
     SimTensorMap s = {.type = m->dtype == DT_F32 ? PT_F32 : m->dtype == DT_F16 ? PT_F16 : PT_BF16, .rank = m->rank, .base = base,
                       .swizzle = m->swizzle};
     for (uint32_t d = 0; d < m->rank; d++) {
-        s.dims[d] = (uint64_t)m->dims[d]->value;
+        s.dims[d] = (uint64_t)value_of(m->dims[d], rows);
         s.box[d] = m->box[d];
         s.steps[d] = 1;
         if (d)
-            s.strides[d - 1] = (uint64_t)m->strides[d - 1]->value;
+            s.strides[d - 1] = (uint64_t)value_of(m->strides[d - 1], rows);
     }
     const char *why = sim_tensor_map_encode(&s, to);
     if (why)
@@ -241,6 +283,7 @@ static bool without_conflicts(const GemmCase *c, const SimResult *r)
 
 static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx, const Data *x, SimAsync async)
 {
+    uint16_t *half = c->bf16 ? arena_new_array(cx->arena, uint16_t, x->count) : NULL;
     SimMemory *m = sim_memory_new();
     const Operand *a = x->a, *b = x->b;
     size_t piece_bytes = dtype_bytes(gemm_piece_dtype(c->format));
@@ -250,11 +293,12 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
         {"inv_a", a->inv, (size_t)a->batch * a->lines * 4, true, true},  {"inv_b", b->inv, (size_t)b->batch * b->lines * 4, true, true},
         {"a_exact", a->exact, (size_t)a->batch * a->lines * a->k * 4, true, true},
         {"b_exact", b->exact, (size_t)b->batch * b->lines * b->k * 4, true, true},
-        {"bias", x->bias, (size_t)c->n * 4, true, true},         {"out", x->out, x->count * 4, false, false},
+        {"bias", x->bias, (size_t)c->n * 4, true, true},         
+        {"out", half ? (void *)half : x->out, x->count * (half ? 2 : 4), false, false},
     };
     uint64_t address[N_BUFS];
-    const void *args[N_BUFS + 5];
-    static uint64_t maps[4][16];
+    const void *args[N_BUFS + 6];
+    static uint64_t maps[5][16];
     int64_t scalar = c->m;
     uint32_t n = 0;
     for (; n < N_BUFS; n++) {
@@ -264,7 +308,7 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
     if (c->symbolic)
         args[n++] = &scalar;
     for (uint32_t i = 0; i < k->maps.n; i++) {
-        encode_map(&k->maps.data[i], address[k->maps.data[i].buffer], maps[i]);
+        encode_map(&k->maps.data[i], address[k->maps.data[i].buffer], c->m, maps[i]);
         args[n++] = maps[i];
     }
     for (size_t i = 0; i < x->count; i++)
@@ -275,10 +319,15 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
                         .profile = c->conflicts};
     SimResult r = {0};
     bool ok = module && sim_run(m, module, &launch, cx->arena, cx->diags, &r) && r.finished && !r.n_faults;
-    for (uint32_t i = 0; i < r.n_faults && i < 4; i++)
+    bool found = false;
+    for (uint32_t i = 0; i < r.n_faults; i++)
+        found |= r.faults[i].kind == c->fault;
+    for (uint32_t i = 0; i < r.n_faults && i < 4 && !c->without; i++)
         sim_fault_diagnose(module, &r.faults[i], cx->diags);
+    for (size_t i = 0; half && i < x->count; i++)
+        x->out[i] = (float)dtype_load(DT_BF16, &half[i]);
     sim_memory_free(m);
-    return ok && (!c->conflicts || without_conflicts(c, &r));
+    return c->without ? found : ok && (!c->conflicts || without_conflicts(c, &r));
 }
 
 static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b; }
@@ -322,7 +371,7 @@ static bool element_ok(const GemmCase *c, const Data *x, int z, int part, int i,
         if (bad)
             want = chain + x->bias[j], want = want > 0 || isnan(want) ? (float)want : 0;
     }
-    bool ok = bad ? same((float)want, got) : fabs(got - want) <= size * 0x1p-21 + (c->body == GEMM_BIAS_RELU ? 0x1p-23 : 0) + 0x1p-148;
+    bool ok = bad ? same((float)want, got) : fabs(got - want) <= (c->bf16 ? fabs(want) * 0x1p-8 : 0) + size * 0x1p-21 + (c->body == GEMM_BIAS_RELU ? 0x1p-23 : 0) + 0x1p-148;
     if (!ok)
         fprintf(stderr, "%s: [%d, part %d, %d, %d] is %.9g, not %.9g%s (sum of sizes %.3g)\n", c->name, z, part, i, j, got, want,
                 bad ? " (recomputed)" : "", size);
@@ -339,6 +388,14 @@ static int compare(const GemmCase *c, const Data *x)
                 for (int j = 0; j < c->n && wrong < 5; j++, at++)
                     wrong += !element_ok(c, x, z, part, i, j, x->out[at]);
     return wrong;
+}
+
+static bool leave_out(char *ptx, const char *text)
+{
+    bool any = false;
+    for (char *at = ptx; (at = strstr(at, text)); any = true)
+        memset(at, ' ', strlen(text));
+    return any;
 }
 
 Kernel *gemm_case_kernel(Context *cx, const GemmCase *c)
@@ -361,7 +418,9 @@ bool gemm_case_check(const GemmCase *c)
         x.bias[i] = uniform();
     Kernel *k = build(cx, c, &a, &b);
     ok = kernel_verify(k, cx->diags) && nvrtc_ptx(cx->arena, cx->diags, emit_cuda(cx->arena, &k, 1), "product", c->arch ? c->arch : "sm_90a", &ptx);
-    for (int early = 0; ok && early < 2; early++)
+    if (ok && c->without)
+        ok = leave_out(ptx, c->without) && (run(cx, c, k, ptx, &x, SIM_LATE) || run(cx, c, k, ptx, &x, SIM_EARLY));
+    for (int early = 0; ok && !c->without && early < 2; early++)
         ok = run(cx, c, k, ptx, &x, early ? SIM_EARLY : SIM_LATE) && compare(c, &x) == 0;
     if (!ok) {
         fprintf(stderr, "FAIL %s\n", c->name);

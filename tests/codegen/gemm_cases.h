@@ -5,7 +5,7 @@
 #include "codegen/emit/gemm.h"
 #include "runtime/sim/sim.h"
 
-typedef enum { GEMM_PLAIN, GEMM_BIAS_RELU, GEMM_VECTORS } GemmCaseBody;
+typedef enum { GEMM_PLAIN, GEMM_BIAS_RELU, GEMM_VECTORS, GEMM_BOXES /* bulk stores */ } GemmCaseBody;
 typedef enum { GEMM_GOOD, GEMM_BAD_ROWS = 1, GEMM_BAD_COLUMNS = 2, GEMM_BAD_BOTH = 3 } GemmCaseBad;
 
 typedef struct {
@@ -23,6 +23,9 @@ typedef struct {
     uint32_t warps, resident;            /* of it: as in KGemm */
     const char *arch;                    /* NULL: sm_90a */
     bool conflicts;                      /* fails if threads meet in a bank of shared memory */
+    bool bf16;                           /* what is stored, of GEMM_BOXES; else f32 */
+    const char *without;                 /* PTX that is left out: then the checker must report `fault` */
+    SimFaultKind fault;
 } GemmCase;
 
 /* Runs it twice, asynchronous work as late and as early as it may be. False: said on stderr. */

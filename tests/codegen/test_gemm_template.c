@@ -157,6 +157,45 @@ static void test_pingpong(void **s)
     RUN(cases);
 }
 
+/* Results from registers through boxes that the copy engine stores: every layout of a piece; extents that end within boxes; one warpgroup,
+ * two in turn, three; threads that do not meet in banks. */
+static void test_boxes(void **s)
+{
+#define BOXES .body = GEMM_BOXES
+    static const GemmCase cases[] = {
+        {"boxes of f32", GEMM_BF16, TILE(128, 64, 64, 3), SIZE(128, 64, 192), BOXES},
+        {"boxes of bf16", GEMM_BF16, TILE(64, 64, 64, 2), SIZE(64, 64, 64), BOXES, .bf16 = true},
+        {"boxes of bf16, wide pieces", GEMM_BF16, SHAPE(128, 128, 64, 2, 1, 1, 64), SIZE(128, 128, 64), BOXES, .bf16 = true, .conflicts = true},
+        {"boxes of bf16, two a piece", GEMM_F16, SHAPE(64, 128, 64, 2, 1, 1, 128), SIZE(80, 136, 64), BOXES, .bf16 = true},
+        {"boxes of f32, four a piece", GEMM_TF32, SHAPE(64, 128, 32, 2, 1, 1, 128), SIZE(67, 100, 70), BOXES},
+        {"boxes, ragged", GEMM_BF16, SHAPE(64, 128, 64, 3, 1, 1, 64), SIZE(149, 132, 67), BOXES},
+        {"boxes of bf16, ragged", GEMM_BF16, TILE(192, 96, 64, 2), SIZE(211, 104, 64), BOXES, .bf16 = true},
+        {"boxes, a size known at launch", GEMM_BF16, TILE(64, 32, 64, 2), SIZE(130, 40, 64), BOXES, .symbolic = true, .waits = true},
+        {"boxes, two parts", GEMM_BF16, SHAPE(64, 128, 64, 2, 1, 2, 32), SIZE(70, 72, 100), BOXES},
+        {"boxes of bf16, two parts", GEMM_BF16, SHAPE(64, 256, 64, 2, 1, 2, 64), SIZE(64, 136, 64), BOXES, .bf16 = true},
+        {"boxes, batches", GEMM_BF16, TILE(64, 32, 64, 2), .m = 65, .n = 36, .k = 66, .batch = 5, .clusters = 2, BOXES},
+        {"boxes in turn", GEMM_BF16, SHAPE(128, 64, 64, 3, 1, 1, 64), SIZE(300, 200, 130), BOXES, .pingpong = true, .bf16 = true},
+        {"boxes in turn, two blocks", GEMM_BF16, SHAPE(128, 64, 64, 3, 2, 1, 32), SIZE(700, 64, 320), BOXES, .pingpong = true},
+    };
+    (void)s;
+    RUN(cases);
+}
+
+/* The checker knows what such stores need: a fence before the copy engine reads; that threads meet before and after; that a box is free. */
+static void test_boxes_unguarded(void **s)
+{
+#define UNGUARDED TILE(64, 64, 64, 2), SIZE(150, 128, 64), BOXES, .bf16 = true
+    static const GemmCase cases[] = {
+        {"boxes without a fence", GEMM_BF16, UNGUARDED, .without = "fence.proxy.async.shared::cta;", .fault = FAULT_PROXY},
+        {"boxes without a wait", GEMM_BF16, UNGUARDED, .without = "cp.async.bulk.wait_group.read 1;", .fault = FAULT_ASYNC_UNWAITED},
+        {"boxes without a wait at the end", GEMM_BF16, UNGUARDED, .without = "cp.async.bulk.wait_group.read 0;", .fault = FAULT_ASYNC_UNWAITED},
+        {"boxes without groups", GEMM_BF16, UNGUARDED, .without = "cp.async.bulk.commit_group;", .fault = FAULT_ASYNC_UNWAITED},
+        {"boxes of threads that do not meet", GEMM_BF16, UNGUARDED, .without = "bar.warp.sync \t-1;", .fault = FAULT_RACE},
+    };
+    (void)s;
+    RUN(cases);
+}
+
 /* Full-sized tiles keep their sums in registers, and compile as fast as other kernels do. */
 static void test_compiled(void **s)
 {
@@ -164,6 +203,9 @@ static void test_compiled(void **s)
     static const GemmCase cases[] = {
         {"bf16 128 x 256", GEMM_BF16, TILE(128, 256, 64, 4), LARGE},
         {"bf16 in turn", GEMM_BF16, SHAPE(128, 128, 64, 5, 1, 1, 64), LARGE, .pingpong = true},
+        {"bf16 128 x 256, boxes", GEMM_BF16, SHAPE(128, 256, 64, 4, 1, 1, 64), LARGE, .body = GEMM_BOXES, .bf16 = true},
+        {"bf16 128 x 192 in turn, boxes", GEMM_BF16, TILE(128, 192, 64, 4), LARGE, .pingpong = true, .body = GEMM_BOXES, .bf16 = true},
+        {"bf16 192 x 192, boxes", GEMM_BF16, TILE(192, 192, 64, 3), LARGE, .body = GEMM_BOXES, .bf16 = true},
         {"f16-scaled in turn", GEMM_F16_SCALED, SHAPE(128, 128, 64, 5, 1, 1, 64), LARGE, .pingpong = true},
         {"3xf16 128 x 128", GEMM_3XF16, TILE(128, 128, 32, 6), LARGE},
         {"3xf16 128 x 128, 128-byte rows", GEMM_3XF16, TILE(128, 128, 64, 3), LARGE},
@@ -216,8 +258,42 @@ static void test_refused(void **s)
     assert_false(kernel_verify(k, cx->diags));
     g.exact_a.buffer = k->gemm->b.buffer;
     assert_true(kernel_verify(k, cx->diags));
+    g.bulk = true;                                 /* of sums that have scales */
+    assert_false(kernel_verify(k, cx->diags));
+    g.bulk = false;
     assert_null(emit_ptx(cx->arena, cx->diags, &k, 1, "sm_90a"));
     assert_false(emit_host(cx->arena, cx->diags, &k, 1, "native", &object, &len));
+    context_free(cx);
+}
+
+static void test_boxes_refused(void **s)
+{
+    static const GemmCase good = {"product", GEMM_BF16, TILE(128, 128, 64, 3), SIZE(128, 128, 64), BOXES};
+    Context *cx = context_new();
+    Kernel *k = gemm_case_kernel(cx, &good);
+    KGemm g = *k->gemm;
+    StrBuf text = strbuf_new(cx->arena);
+    KInst *bulk = NULL, *put = NULL;
+    (void)s;
+    kernel_print(&text, k);
+    assert_non_null(strstr(text.text, "shared boxes: f32[8192] swizzle 128"));
+    assert_non_null(strstr(text.text, "bulk_store map 2 at %"));
+    assert_non_null(strstr(text.text, "bulk_wait 1"));
+    for (uint32_t i = 0; i < k->body.n; i++) {
+        bulk = k->body.data[i]->kind == K_BULK_STORE ? k->body.data[i] : bulk;
+        put = k->body.data[i]->kind == K_SHARED_STORE ? k->body.data[i] : put;
+    }
+    assert_true(bulk && put && kernel_verify(k, cx->diags));
+#define REFUSED(change, undo) (change, assert_false(kernel_verify(k, cx->diags)), undo, assert_true(kernel_verify(k, cx->diags)))
+    Dim from = bulk->bound, at = put->index;
+    KShared *boxes = &k->shared.data[bulk->buffer];
+    REFUSED(bulk->bound = dim_add_const(cx->dims, from, 4), bulk->bound = from);                  /* no box begins there */
+    REFUSED(bulk->bound = dim_add_const(cx->dims, from, 512), bulk->bound = from);                /* that of the last warp lies past the end */
+    REFUSED(bulk->n_args = 2, bulk->n_args = 3);                                                  /* the map has three dims */
+    REFUSED(boxes->swizzle = 64, boxes->swizzle = 128);                                           /* the map's is another one */
+    REFUSED(put->index = dim_add_const(cx->dims, at, 3), put->index = at);                        /* across a piece of 16 bytes */
+    k->gemm = &g;
+    REFUSED(g.bulk = false, g.bulk = true);                                                       /* there are no sums in registers */
     context_free(cx);
 }
 
@@ -232,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_formats), cmocka_unit_test(test_tiles),     cmocka_unit_test(test_ragged),
         cmocka_unit_test(test_orders),  cmocka_unit_test(test_clusters),  cmocka_unit_test(test_parts),
         cmocka_unit_test(test_batches), cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_pingpong),
+        cmocka_unit_test(test_boxes),   cmocka_unit_test(test_boxes_unguarded), cmocka_unit_test(test_boxes_refused),
         cmocka_unit_test(test_compiled), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

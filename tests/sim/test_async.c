@@ -117,6 +117,38 @@ static void test_store_unwaited(void **state)
     assert_int_equal(o.out[0], 9);                                     /* overwritten while it was being copied */
 }
 
+/* Stores by all threads, then by the copy engine: who fences, and when. */
+static void test_store_fenced(void **state)
+{
+    static Outcome o;
+    (void)state;
+#define FILL HEAD "mov.u32 x, smem;\nmad.lo.u32 x, tid, 4, x;\n"
+#define PUT(value) "st.shared.u32 [x], " #value ";\n"
+#define FENCE "fence.proxy.async.shared::cta;\n"
+#define SEND(offset) "@t cp.async.bulk.global.shared::cta.bulk_group [dst+" #offset "], [smem], 512;\n@t cp.async.bulk.commit_group;\n"
+#define READ_OUT "@t cp.async.bulk.wait_group.read 0;\n"
+#define MEET "bar.sync 0;\n"
+    expect_good(FILL PUT(7) FENCE MEET SEND(0) READ_OUT MEET PUT(8) FENCE MEET SEND(512) READ_OUT END, 7, 8);
+    expect_good(FILL PUT(7) MEET FENCE SEND(0) READ_OUT MEET PUT(8) MEET FENCE SEND(512) READ_OUT END, 7, 8);         /* by who sends */
+    for (int early = 0; early < 2; early++) {
+        SimAsync when = early ? SIM_EARLY : SIM_LATE;
+        run(FILL PUT(7) MEET SEND(0) READ_OUT END, when, true, &o);
+        assert_true(o.faults[FAULT_PROXY]);
+        run(FILL FENCE PUT(7) MEET SEND(0) READ_OUT END, when, true, &o);                      /* too early */
+        assert_true(o.faults[FAULT_PROXY]);
+        run(FILL PUT(7) "fence.proxy.async.global;\n" MEET SEND(0) READ_OUT END, when, true, &o);
+        assert_true(o.faults[FAULT_PROXY]);
+        run(FILL PUT(7) FENCE MEET SEND(0) READ_OUT MEET PUT(8) MEET SEND(512) READ_OUT END, when, true, &o);       /* the second time not */
+        assert_true(o.faults[FAULT_PROXY]);
+        run(FILL PUT(7) FENCE SEND(0) READ_OUT END, when, true, &o);                           /* fenced, but others may not be there yet */
+        assert_true(o.faults[FAULT_RACE]);
+        run(FILL PUT(7) FENCE MEET SEND(0) MEET PUT(8) READ_OUT END, when, true, &o);          /* while it is being read */
+        assert_true(o.faults[FAULT_ASYNC_UNWAITED]);
+        run(FILL PUT(7) FENCE MEET SEND(0) "@t " PUT(8) READ_OUT END, when, true, &o);         /* by the sender itself */
+        assert_true(o.faults[FAULT_ASYNC_UNWAITED]);
+    }
+}
+
 #define PRODUCT                                                                                                       \
     HEAD "mov.u32 x, smem;\nmad.lo.u32 x, tid, 16, x;\nmul.wide.u32 s, tid, 16;\nadd.u64 s, src, s;\n"                 \
     "ld.global.v4.u32 {r0, r1, r2, r3}, [s];\nst.shared.v4.u32 [x], {r0, r1, r2, r3};\n"                              \
@@ -125,6 +157,18 @@ static void test_store_unwaited(void **state)
     "mov.b32 r0, 0;\nmov.b32 r1, 0;\nmov.b32 r2, 0;\nmov.b32 r3, 0;\nwgmma.fence.sync.aligned;\n"                     \
     "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {r0, r1, r2, r3}, a, b, 1, 1, 1, 0, 0;\nwgmma.commit_group.sync.aligned;\n"
 #define RESULT "mov.b32 y, r0;\n" WRITE(0) "mov.b32 y, r3;\n" WRITE(512)
+
+/* Operands of the tensor cores come from shared memory as copies do. */
+static void test_product_fenced(void **state)
+{
+    static Outcome o;
+    (void)state;
+    char *text = strdup(PRODUCT "wgmma.wait_group.sync.aligned 0;\n" RESULT END), *fence = strstr(text, "fence.proxy.async;");
+    memset(fence, ' ', strlen("fence.proxy.async;"));
+    run(text, SIM_EARLY, true, &o);
+    assert_true(o.faults[FAULT_PROXY]);
+    free(text);
+}
 
 static void test_product_unwaited(void **state)
 {
@@ -182,7 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copy_unwaited), cmocka_unit_test(test_buffer_reused), cmocka_unit_test(test_store_unwaited),
-        cmocka_unit_test(test_product_unwaited), cmocka_unit_test(test_never_complete), cmocka_unit_test(test_tensor_maps),
+        cmocka_unit_test(test_store_fenced), cmocka_unit_test(test_product_fenced), cmocka_unit_test(test_product_unwaited), cmocka_unit_test(test_never_complete), cmocka_unit_test(test_tensor_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
