@@ -61,6 +61,11 @@ struct GemmTiles {
 
 // ---- a warp's share of a tile ------------------------------------------------------------------------------------------------
 
+// Lanes whose bit is set give line i away and keep line j, the others give j and keep i.
+#define GEMM_HALVES(bit_) "and.b32 bit, %8, " bit_ ";\nsetp.ne.b32 p, bit, 0;\n"
+#define GEMM_HALVE(i, j, bit_) "selp.f32 t, %" i ", %" j ", p;\nshfl.sync.bfly.b32 t, t, " bit_ ", 31, -1;\n"                    \
+    "selp.f32 %" i ", %" j ", %" i ", p;\nadd.rn.f32 %" i ", %" i ", t;\n"
+
 template <bool TF32> struct GemmPiece { using Type = unsigned short; };
 template <> struct GemmPiece<true> { using Type = float; };
 
@@ -134,60 +139,62 @@ struct GemmShare {
         return x;
     }
 
-    // Row i of A or column i of B; its elements are `step` apart.
+    // Row i of A or column i of B; its elements are `step` apart, and the next line is `beside` it.
     template <typename T> __device__ __forceinline__ const T *line(const GemmMatrix &x, int i) const
     {
-        return static_cast<const T *>(x.data) + (x.offset + batch * x.stride_batch + (x.trans ? i : i * x.ld));
+        return static_cast<const T *>(x.data) + (x.offset + batch * x.stride_batch + i * beside(x));
     }
+    static __device__ __forceinline__ long long beside(const GemmMatrix &x) { return x.trans ? 1 : x.ld; }
     static __device__ __forceinline__ long long step(const GemmMatrix &x) { return x.trans ? x.ld : 1; }
 
-    // Element (i, j) in fp32, k in order: where it is infinite or not a number, as fp32 arithmetic has it. Many loads at a time: a line is
-    // alone with its latency.
-    __device__ __forceinline__ float exact(const GemmProblem &p, int i, int j) const
+    // The products of one line with LINES neighbours, in fp32: where they are infinite or not a number, as FMA has them. Every 32nd product
+    // a lane; the lanes are summed by halves, each of which keeps half of the lines: lane i ends with line i / 4.
+    static constexpr int LINES = 8;
+    __device__ __forceinline__ float meet(float (&x)[LINES]) const
     {
-        using Piece = typename GemmPiece<IS_TF32>::Type;
-        const float *a = line<float>(p.exact_a, i);
-        float x = 0.0f;
-        if (!p.from_pieces) {
-            const float *b = line<float>(p.exact_b, j);
-            #pragma unroll 16
-            for (int k = 0; k < p.k_exact; k++)
-                x = fmaf(a[k * step(p.exact_a)], b[k * step(p.exact_b)], x);
-            return x;
-        }
-        const Piece *high = line<Piece>(p.b, j), *low = line<Piece>(p.b_lo, j);
-        const float scale = fabsf(p.inv_b[batch * p.stride_inv_b + j]);
-        #pragma unroll 8
-        for (int k = 0; k < p.k_exact; k++) {
-            float b = value(high[k * step(p.b)]);
-            if constexpr (THREE)
-                b = IS_TF32 ? b + value(low[k * step(p.b_lo)]) : fmaf(value(low[k * step(p.b_lo)]), 0x1p-11f, b);
-            x = fmaf(a[k * step(p.exact_a)], b * scale, x);
-        }
-        return x;
+        asm volatile("{\n.reg .b32 bit;\n.reg .pred p;\n.reg .f32 t;\n" GEMM_HALVES("16") GEMM_HALVE("0", "4", "16") GEMM_HALVE("1", "5", "16")
+                     GEMM_HALVE("2", "6", "16") GEMM_HALVE("3", "7", "16") GEMM_HALVES("8") GEMM_HALVE("0", "2", "8") GEMM_HALVE("1", "3", "8")
+                     GEMM_HALVES("4") GEMM_HALVE("0", "1", "4") GEMM_HALVE("0", "0", "2") GEMM_HALVE("0", "0", "1") "}"
+                     : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3]), "+f"(x[4]), "+f"(x[5]), "+f"(x[6]), "+f"(x[7]) : "r"(lane));
+        return x[0];
     }
 
-    // The warp's 16 elements of column j, likewise: all lanes share the k's, so that A is read line by line.
-    __device__ __forceinline__ void column(const GemmProblem &p, int j, float (&x)[16]) const
+    // `distance`, `step_x`: between the neighbours, between their elements.
+    __device__ __forceinline__ float exact(const float *y, const float *x, long long step_y, long long step_x, long long distance, int n) const
     {
-        const float *b = line<float>(p.exact_b, j), *a[16];
-        #pragma unroll
-        for (int r = 0; r < 16; r++) {
-            a[r] = line<float>(p.exact_a, row + r < p.m ? row + r : p.m - 1);
-            x[r] = 0.0f;
+        float sums[LINES] = {};
+        #pragma unroll 1
+        for (int k = lane; k < n; k += 32) {
+            const float *at = x + k * step_x;
+            const float one = y[k * step_y];
+            #pragma unroll
+            for (int i = 0; i < LINES; i++)
+                sums[i] = fmaf(at[i * distance], one, sums[i]);
         }
-        #pragma unroll 2
+        return meet(sums);
+    }
+
+    // A row of A with columns of B from the j-th on, which are there in pieces only.
+    __device__ __forceinline__ float exact_from_pieces(const GemmProblem &p, int i, int j, long long distance) const
+    {
+        using Piece = typename GemmPiece<IS_TF32>::Type;
+        const float *y = line<float>(p.exact_a, i), *inv = p.inv_b + batch * p.stride_inv_b + j;
+        const Piece *high = line<Piece>(p.b, j), *low = line<Piece>(p.b_lo, j);
+        float sums[LINES] = {};
+        #pragma unroll 1
         for (int k = lane; k < p.k_exact; k += 32) {
-            const float y = b[k * step(p.exact_b)];
+            const float one = y[k * step(p.exact_a)];
             #pragma unroll
-            for (int r = 0; r < 16; r++)
-                x[r] = fmaf(a[r][k * step(p.exact_a)], y, x[r]);
+            for (int c = 0; c < LINES; c++) {
+                float b = value(high[k * step(p.b) + c * distance]);
+                if constexpr (THREE) {
+                    const float rest = value(low[k * step(p.b_lo) + c * distance]);
+                    b = IS_TF32 ? b + rest : fmaf(rest, 0x1p-11f, b);
+                }
+                sums[c] = fmaf(one, b * fabsf(inv[distance ? c : 0]), sums[c]);
+            }
         }
-        #pragma unroll
-        for (int r = 0; r < 16; r++)
-            #pragma unroll
-            for (int other = 16; other > 0; other /= 2)
-                x[r] += __shfl_xor_sync(0xffffffffu, x[r], other);
+        return meet(sums);
     }
 
     // Recomputes what bad rows and columns hold of the staged piece. Lines that may be bad, a lane each: the rows (`first` -32), then the
@@ -204,21 +211,28 @@ struct GemmShare {
             __syncwarp();                                              // an element may be of a bad row and of a bad column
             #pragma unroll 1
             for (; left; left &= left - 1) {
-                const int line = __ffs(left) - 1, d = rows ? 0 : first + line;
-                if (rows) {
-                    #pragma unroll 1
-                    for (int e = lane; e < PARTS * WIDTH; e += 32)
-                        if (col + e % WIDTH < p.n)
-                            staging[((warp * PARTS + e / WIDTH) * 16 + line) * PITCH + e % WIDTH] =
-                                exact(p, row + line, gemm_start(p, e / WIDTH) + col + e % WIDTH);
-                    continue;
+                const int bad_line = __ffs(left) - 1, d = rows ? 0 : first + bad_line;
+                const int own = rows ? row + bad_line : gemm_start(p, d / WIDTH) + col + d % WIDTH;
+                #pragma unroll 1
+                for (int e = 0, taken; e < (rows ? PARTS * WIDTH : 16); e += taken) {
+                    // e-th neighbour: where it is in its matrix, and how many are left there
+                    const int at = rows ? gemm_start(p, e / WIDTH) + col + e % WIDTH : row + e, there = rows ? p.n - col - e % WIDTH : p.m - at;
+                    taken = there >= LINES || there <= 0 ? LINES : 1;
+                    if (there <= 0)
+                        continue;
+                    const long long distance = taken == 1 ? 0 : !rows ? beside(p.exact_a) : p.from_pieces ? beside(p.b) : beside(p.exact_b);
+                    float x;
+                    if (p.from_pieces)
+                        x = exact_from_pieces(p, own, at, distance);
+                    else
+                        x = exact(rows ? line<float>(p.exact_a, own) : line<float>(p.exact_b, own),
+                                  rows ? line<float>(p.exact_b, at) : line<float>(p.exact_a, at), rows ? step(p.exact_a) : step(p.exact_b),
+                                  rows ? step(p.exact_b) : step(p.exact_a), distance, p.k_exact);
+                    if (lane % 4 == 0 && lane / 4 < taken) {
+                        const int r = rows ? bad_line : e + lane / 4, f = rows ? e + lane / 4 : d;
+                        staging[((warp * PARTS + f / WIDTH) * 16 + r) * PITCH + f % WIDTH] = x;
+                    }
                 }
-                float x[16];
-                column(p, gemm_start(p, d / WIDTH) + col + d % WIDTH, x);
-                #pragma unroll
-                for (int r = 0; r < 16; r++)
-                    if (lane == r)
-                        staging[((warp * PARTS + d / WIDTH) * 16 + r) * PITCH + d % WIDTH] = x[r];
             }
             __syncwarp();                                              // a bad row and a bad column meet
         }

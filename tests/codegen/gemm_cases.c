@@ -332,16 +332,14 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
 
 static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b; }
 
-/* As a warp sums a bad column: every 32nd product a lane, the lanes by halves. */
-static float by_lanes(const float *a, const float *b, int n)
+/* As a warp sums the lanes' shares of a bad line, by halves. */
+static float by_halves(float *x)
 {
-    float x[32] = {0}, y[32];
-    for (int k = 0; k < n; k++)
-        x[k % 32] = fmaf(a[k], b[k], x[k % 32]);
+    float y[32];
     for (int other = 16; other > 0; other /= 2) {
         for (int l = 0; l < 32; l++)
             y[l] = x[l] + x[l ^ other];
-        memcpy(x, y, sizeof x);
+        memcpy(x, y, sizeof y);
     }
     return x[0];
 }
@@ -355,21 +353,20 @@ static bool element_ok(const GemmCase *c, const Data *x, int z, int part, int i,
     bool scaled = gemm_scaled(c->format), three = gemm_terms(c->format) == 3;
     bool bad = scaled && (a->inv[(size_t)za * a->lines + i] < 0 || b->inv[(size_t)zb * b->lines + column] < 0);
     double sum = 0, size = 0, want;
-    float chain = 0;
+    float lanes[32] = {0};                         /* of a bad line: every 32nd product each */
     for (int k = 0; k < c->k; k++) {
         double u = three ? ea[k] : piece(c, a, za, i, k), v = three ? eb[k] : piece(c, b, zb, column, k);
         sum += u * v;
         size += fabs(u * v);
-        chain = fmaf(ea[k], c->frozen && bad ? rejoined(c, b, zb, column, k) : eb[k], chain);
+        lanes[k % 32] = fmaf(ea[k], c->frozen && bad ? rejoined(c, b, zb, column, k) : eb[k], lanes[k % 32]);
     }
-    if (bad && !c->frozen && b->inv[(size_t)zb * b->lines + column] < 0)
-        chain = by_lanes(ea, eb, c->k);
-    want = bad ? chain : sum;
+    float exact = by_halves(lanes);
+    want = bad ? exact : sum;
     if (c->body == GEMM_BIAS_RELU) {
         want += x->bias[j];
         want = want > 0 || isnan(want) ? want : 0;
         if (bad)
-            want = chain + x->bias[j], want = want > 0 || isnan(want) ? (float)want : 0;
+            want = exact + x->bias[j], want = want > 0 || isnan(want) ? (float)want : 0;
     }
     bool ok = bad ? same((float)want, got) : fabs(got - want) <= (c->bf16 ? fabs(want) * 0x1p-8 : 0) + size * 0x1p-21 + (c->body == GEMM_BIAS_RELU ? 0x1p-23 : 0) + 0x1p-148;
     if (!ok)

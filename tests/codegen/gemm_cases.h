@@ -1,5 +1,5 @@
 /* tests/codegen/gemm_cases.h — products on the tensor cores with small bodies: hand-built kernels through NVRTC's PTX on the simulator,
- * with its checker on, against products in double. Where a row or column is recomputed, the result must be fp32's FMA chain to the bit. */
+ * with its checker on, against products in double. Where a row or column is recomputed, the result must be what fp32 FMA gives the lanes of a warp, to the bit. */
 #pragma once
 #include "codegen/emit/emit.h"
 #include "codegen/emit/gemm.h"
