@@ -675,8 +675,9 @@ void kernel_collect_scalars(Kernel *k)
         map_set_ptr(own, k->scalars.data[i], k);
     own_symbols(&k->body, own);
     if (k->gemm) {
-        const Dim place[] = {k->gemm->row, k->gemm->col, k->gemm->at_batch, k->gemm->warp, k->gemm->lane, k->gemm->turn};
-        for (size_t i = 0; i < sizeof place / sizeof *place - !k->gemm->bulk; i++)
+        const KGemm *g = k->gemm;
+        const Dim place[] = {g->row, g->col, g->at_batch, g->warp, g->lane, g->bulk ? g->turn : g->row, g->groups ? g->end : g->row};
+        for (size_t i = 0; i < sizeof place / sizeof *place; i++)
             map_set_ptr(own, place[i], k);
         gemm_symbols(k, own);
     }

@@ -112,7 +112,10 @@ typedef struct KGemm {
     Dim stride_inv_a, stride_inv_b; /* between batches */
     Dim m, n, k, batch;             /* n: columns of a part */
     Dim k_exact;                    /* of the originals: k without padding */
+    Dim groups;                     /* rows of A in groups, each against its own matrix of B (b_batched: by group), batch 1; NULL: no groups */
+    uint32_t ends, table;           /* of those: the kernel buffer, i32 or i64, that says where they end; shared array i32[gemm_table_count] */
     Dim row, col, at_batch, warp, lane, turn;      /* the body's symbols; warp among the consumers; turn: of bulk */
+    Dim end;                        /* with groups, another one: where the rows end that the piece may have */
     uint32_t stage;                 /* number of the shared array, f32[consumer warps][parts][16][width + 8]; without bulk */
 } KGemm;
 

@@ -244,6 +244,8 @@ static void print_gemm(StrBuf *b, const Kernel *k)
         strbuf_add(b, i == 3 ? " batch " : i ? " x " : "");
         dim_print(b, size[i]);
     }
+    if (g->groups)
+        strbuf_printf(b, " groups %lld", (long long)g->groups->value);
     strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece%s%s%s\n", g->bm, g->bn, g->bk, g->stages, g->raster,
                   g->parts, g->width, g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "", g->bulk ? ", bulk stores" : "");
 }

@@ -384,6 +384,9 @@ static void check_gemm(Verify *v)
           "the staging array is not the product's");
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
         check(v, NULL, dims[i] && dim_in_scope(v, dims[i]), "a size of the product that is not in scope");
+    check(v, NULL, !g->groups || (g->ends < k->buffers.n && g->table < k->shared.n && k->shared.data[g->table].dtype == DT_I32 &&
+                                  k->shared.data[g->table].count == gemm_table_count(g) && dim_is(g->batch, 1)),
+          "groups of rows without their ends, or with another table than theirs");
     check(v, NULL, !scaled || (g->inv_a < k->buffers.n && g->inv_b < k->buffers.n && g->k_exact), "a scaled product without scales");
     check_matrix(v, &g->exact_a, scaled, scaled, "a scaled product without its operand as it was");
     check_matrix(v, &g->exact_b, scaled, false, "no such buffer");
@@ -406,7 +409,7 @@ static void check_gemm(Verify *v)
 static void bind_gemm(Verify *v)
 {
     const KGemm *g = v->k->gemm;
-    const Dim own[] = {g->row, g->warp, g->lane, g->turn}, shared[] = {g->col, g->at_batch};
+    const Dim own[] = {g->row, g->warp, g->lane, g->turn}, shared[] = {g->col, g->at_batch, g->groups ? g->end : g->col};
     for (size_t i = 0; i < sizeof own / sizeof *own - !g->bulk; i++) {
         map_set_ptr(v->varying_syms, own[i], g);
         map_set_ptr(v->bound_syms, own[i], g);

@@ -139,13 +139,16 @@ static bool in_boxes(Context *cx, const Node *n, uint32_t k)
            sixteenths(cx->dims, v.stride_batch, size);
 }
 
+enum { MOST_GROUPS = 1024 };                     /* 8 KB of shared memory */
+
 /* The template counts rows, columns and tiles of 64 by 32 or more in 31 bits, and a tensor map has no empty dim. */
 static bool countable(DimPool *p, const Node *n)
 {
     static const double most = (double)(INT32_MAX - 1024);
     Dim m, nn, k, batch;
     matmul_extents(p, n, &m, &nn, &k, &batch);
-    double tiles = (ceil((double)m->lo / 64) + 1) * (ceil((double)nn->lo / 32) + 1) * (double)batch->lo;
+    double groups = n->op == OP_GROUPED_MATMUL ? (double)n->in[2]->type.shape.d[0]->lo : 0;
+    double tiles = (ceil((double)m->lo / 64) + 1 + groups) * (ceil((double)nn->lo / 32) + 1) * (double)batch->lo;
     return k->lo > 0 && k->lo < most && m->lo < most && nn->lo < most && tiles < most;
 }
 
@@ -158,8 +161,8 @@ const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
         return "the template is CUDA C, and there is no NVRTC";
     if (n->op == OP_SPLIT_MATMUL)
         return NULL;                              /* made for it */
-    if (n->op == OP_GROUPED_MATMUL)
-        return "its rows are in groups";
+    if (n->op == OP_GROUPED_MATMUL && (!dim_is_const(n->in[2]->type.shape.d[0]) || n->in[2]->type.shape.d[0]->value > MOST_GROUPS))
+        return "how many groups its rows have is not known, or more than its table holds";
     if (!countable(cx->dims, n))
         return "its sums may be empty, or it has more rows, columns or tiles than 31 bits count";
     if ((t != DT_BF16 && t != DT_F16) || n->in[1]->type.dtype != t)

@@ -68,6 +68,12 @@ static void print_fields(Cuda *c)
         set_matrix(c, "a", &g->a);
     if (!g->wgmma && gemm_terms(g->format) == 3)
         set_matrix(c, "a_lo", &g->a_lo);
+    if (g->groups) {
+        set(c, "groups", g->groups);
+        cu_line(c, "problem.ends = %s;", c->buffers[g->ends]);
+        cu_line(c, "problem.wide_ends = %s;", yes(c->k->buffers.data[g->ends].dtype == DT_I64));
+        cu_line(c, "problem.table = %s;", c->shared[g->table]);
+    }
     if (!gemm_scaled(g->format))
         return;
     set_scale(c, "a", g->inv_a, g->stride_inv_a);
@@ -115,6 +121,16 @@ static void bind(Cuda *c, Dim d, const char *wanted, const char *value)
     cu_name_dim(c, d, name);
 }
 
+/* Until what the kernel reads is there; of that, first where its groups are. */
+static void print_wait(Cuda *c)
+{
+    const KGemm *g = c->k->gemm;
+    if (c->k->waits)
+        cu_line(c, "after_predecessors();");
+    if (g->groups)
+        cu_line(c, "Gemm::Tiles::find_groups(problem, %s);", c->shared[g->table]);
+}
+
 /* The template on wgmma, up to where a warp multiplies. */
 static void print_sm90(Cuda *c)
 {
@@ -125,8 +141,7 @@ static void print_sm90(Cuda *c)
             yes(g->b_batched));
     print_problem(c);
     cu_line(c, "Gemm gemm(gemm_memory, %s);", maps);
-    if (c->k->waits)
-        cu_line(c, "after_predecessors();");
+    print_wait(c);
     cu_line(c, "if (threadIdx.x < 128) {");
     cu_line(c, "    gemm.produce(problem, %s);", maps);
     cu_line(c, "} else {");
@@ -144,8 +159,7 @@ static void print_sm80(Cuda *c)
             g->stages, down, across, g->raster, g->parts, g->width, yes(g->a_mn), yes(g->b_mn));
     print_problem(c);
     cu_line(c, "Gemm gemm(gemm_memory);");
-    if (c->k->waits)
-        cu_line(c, "after_predecessors();");
+    print_wait(c);
     cu_line(c, "gemm.begin(problem);");
 }
 
@@ -172,6 +186,8 @@ static void print_tiles(Cuda *c)
     bind(c, g->lane, "lane", "gemm.lane");
     if (g->bulk)
         bind(c, g->turn, "turn", "gemm.turn");
+    if (g->groups)
+        bind(c, g->end, "end", "gemm.at.end");
     cu_print_block(c, &c->k->body);
     cu_flush(c);
     if (!g->bulk)

@@ -39,6 +39,7 @@ uint32_t gemm_consumer_warps(const KGemm *g)
 
 uint32_t gemm_threads(const KGemm *g) { return (g->wgmma ? PRODUCER_THREADS : 0) + 32 * gemm_consumer_warps(g); }
 uint32_t gemm_staging_count(const KGemm *g) { return g->bulk ? 0 : gemm_consumer_warps(g) * g->parts * 16 * (g->width + 8); }
+uint32_t gemm_table_count(const KGemm *g) { return g->groups ? 2 * ((uint32_t)g->groups->value + 2) : 0; }
 
 uint32_t gemm_stage_bytes(const KGemm *g)
 {
@@ -142,6 +143,8 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
         return refuse(why, "bulk stores are for sums that nothing scales or repairs");
     if (g->bulk && !piece_fits(g))
         return refuse(why, "a piece beside the sums takes more registers than there are");
+    if (g->bulk && g->groups)
+        return refuse(why, "a box of bulk stores may have rows of two groups");
     if (share % 8 || (g->b_mn && share % SPAN))
         return refuse(why, "a block's share of a part of B is a multiple of 8 columns, of 64 where they are contiguous");
     if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)
@@ -151,7 +154,9 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
 
 Dim gemm_tiles(DimPool *p, const KGemm *g)
 {
-    Dim down = dim_ceildiv(p, g->m, dim_const(p, (int64_t)g->bm * g->cluster)), across = dim_ceildiv(p, g->n, dim_const(p, g->bn / g->parts));
+    Dim height = dim_const(p, (int64_t)g->bm * g->cluster), across = dim_ceildiv(p, g->n, dim_const(p, g->bn / g->parts));
+    Dim down = g->groups ? dim_min(p, g->m, dim_add(p, dim_floordiv(p, g->m, height), dim_add_const(p, g->groups, 1)))
+                         : dim_ceildiv(p, g->m, height);
     return dim_mul(p, dim_mul(p, down, across), g->batch);
 }
 
@@ -163,7 +168,7 @@ PlanTensorMap gemm_map(DimPool *p, const KGemm *g, const KMatrix *x, bool is_b, 
     PlanTensorMap m = {.buffer = x->buffer, .dtype = t, .rank = batched ? 3 : 2, .offset = dim_mul_const(p, x->offset, bytes)};
     m.dims[0] = mn ? rows : g->k;
     m.dims[1] = mn ? g->k : rows;
-    m.dims[2] = g->batch;
+    m.dims[2] = is_b && g->groups ? g->groups : g->batch;
     m.strides[0] = dim_mul_const(p, x->ld, bytes);
     m.strides[1] = batched ? dim_mul_const(p, x->stride_batch, bytes) : NULL;
     m.box[0] = mn ? SPAN : g->bk;

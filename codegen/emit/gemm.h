@@ -5,11 +5,12 @@
  * Of a kernel with `gemm`, its kind sets:
  *   threads      gemm_threads
  *   cluster      gemm->cluster
- *   shared       the array gemm->stage, f32[gemm_staging_count], without bulk; more arrays if the body wants them, each warp its own part
+ *   shared       the array gemm->stage, f32[gemm_staging_count], without bulk; with groups gemm->table, i32[gemm_table_count]; more arrays if
+ *                the body wants them, each warp its own part
  *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
  *   k            at least 1, m, n and the number of tiles below 2^31 (matmul_not_gemm)
  *   grid         (min(gemm_tiles * cluster, units * gemm_resident / cluster * cluster), 1, 1): blocks take tiles in turn
- *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane and, with bulk, turn
+ *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane and, with bulk, turn, with groups end
  * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
 #pragma once
 #include "codegen/kir.h"
@@ -26,6 +27,7 @@ uint32_t gemm_threads(const KGemm *g);
 uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
 uint32_t gemm_pipeline_bytes(const KGemm *g);       /* all stages and their barriers */
 uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stage`; 0 with bulk */
+uint32_t gemm_table_count(const KGemm *g);          /* integers of the array `table`: the number of groups is constant; 0: none */
 
 /* Is there such a template? `other` bytes of shared memory for kernel->shared (of 227 KB; boards may have less). False: *why says in a
  * few words what is against it.
@@ -42,7 +44,8 @@ uint32_t gemm_staging_count(const KGemm *g);        /* floats of the array `stag
  *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */
 bool gemm_legal(const KGemm *g, uint32_t other, const char **why);
 
-/* Tiles of the whole product, each bm * cluster rows by bn / parts columns of every part: as many clusters have work. */
+/* Tiles of the whole product, each bm * cluster rows by bn / parts columns of every part: as many clusters have work; with groups at
+ * most. */
 Dim gemm_tiles(DimPool *p, const KGemm *g);
 
 /* The tensor map of a piece x (gemm->a, b, a_lo or b_lo: elements) whose M or N side is `rows` long in memory (for b: up to the end

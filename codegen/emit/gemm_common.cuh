@@ -16,6 +16,8 @@ struct GemmProblem {
     GemmMatrix exact_a, exact_b;                                       // to recompute from
     bool from_pieces;                                                  // there is no exact_b: from b's pieces
     int k_exact;
+    int groups; const void *ends; bool wide_ends;                      // rows of A in groups, each against a matrix of B; 0: no groups
+    const int *table;                                                  // of those: GemmTiles::find_groups
 };
 
 #define GEMM_DEVICE static __device__ __forceinline__
@@ -38,24 +40,97 @@ GEMM_DEVICE void gemm_load8(float (&v)[8], const float *p, int lane)
 
 // ---- the order of tiles ------------------------------------------------------------------------------------------------------
 
-// Where a tile lies: first row, first column in every part, batch.
-struct GemmPlace { int row, col, batch; };
+// Where a tile lies: first row, first column in every part, batch; where the rows end that it may have.
+struct GemmPlace { int row, col, batch, end; };
 
 // Tiles of HEIGHT rows by WIDTH columns of each part. BAND rows of tiles at a time, down first: tiles that run together share rows of
 // A and columns of B in the L2 cache.
+// With groups: those of a group, then those of the next; B's batch is the group. The table has of each group the number of rows of tiles
+// before it and its first row, then the same of what is behind the last one, whose tiles are empty sums, and of the end.
 template <int HEIGHT, int WIDTH, int BAND>
 struct GemmTiles {
     static __device__ __forceinline__ int down(const GemmProblem &p) { return (p.m + HEIGHT - 1) / HEIGHT; }
     static __device__ __forceinline__ int across(const GemmProblem &p) { return (p.n + WIDTH - 1) / WIDTH; }
-    static __device__ __forceinline__ int count(const GemmProblem &p) { return down(p) * across(p) * p.batch; }
+    static __device__ __forceinline__ int count(const GemmProblem &p)
+    {
+        return p.groups ? p.table[2 * p.groups + 2] * across(p) : down(p) * across(p) * p.batch;
+    }
+    // Those that are no empty sums: the first ones.
+    static __device__ __forceinline__ int multiplied(const GemmProblem &p) { return p.groups ? p.table[2 * p.groups] * across(p) : count(p); }
+    static __device__ __forceinline__ bool is_multiplied(const GemmProblem &p, int tile) { return !p.groups || tile < multiplied(p); }
+
+    // The place of a tile among rows by columns of them.
+    static __device__ __forceinline__ GemmPlace inside(int tile, int rows, int columns)
+    {
+        const int band = tile / (BAND * columns), at = tile - band * (BAND * columns), rest = rows - band * BAND;
+        const int col = rest >= BAND ? at / BAND : at / rest, row = band * BAND + at - col * (rest >= BAND ? BAND : rest);
+        return {row * HEIGHT, col * WIDTH, 0, 0};
+    }
 
     static __device__ __forceinline__ GemmPlace place(const GemmProblem &p, int tile)
     {
-        const int rows = down(p), columns = across(p), batch = p.batch == 1 ? 0 : tile / (rows * columns),
-                  inside = tile - batch * (rows * columns), band = inside / (BAND * columns), at = inside - band * (BAND * columns),
-                  rest = rows - band * BAND;
-        const int col = rest >= BAND ? at / BAND : at / rest, row = band * BAND + at - col * (rest >= BAND ? BAND : rest);
-        return {row * HEIGHT, col * WIDTH, batch};
+        const int columns = across(p);
+        if (p.groups)
+            return place_in_group(p, tile, columns);
+        const int rows = down(p), batch = p.batch == 1 ? 0 : tile / (rows * columns);
+        GemmPlace x = inside(tile - batch * (rows * columns), rows, columns);
+        x.batch = batch;
+        x.end = p.m;
+        return x;
+    }
+
+    static __device__ __forceinline__ GemmPlace place_in_group(const GemmProblem &p, int tile, int columns)
+    {
+        const int number = tile / columns;
+        int group = 0;                                                 // the last one that begins there or before
+        #pragma unroll 1
+        for (int more = p.groups + 1; more > 1; ) {
+            const int half = more / 2;
+            const bool behind = p.table[2 * (group + half)] <= number;
+            group = behind ? group + half : group;
+            more = behind ? more - half : half;
+        }
+        const int *g = p.table + 2 * group;
+        GemmPlace x = inside(tile - g[0] * columns, g[2] - g[0], columns);
+        x.row += g[1];
+        x.batch = group;
+        x.end = g[3];
+        return x;
+    }
+
+    // By all threads, when the ends are there. What they say counts as the largest up to there, within 0 and m.
+    static __device__ __forceinline__ void find_groups(const GemmProblem &p, int *table)
+    {
+        const int lane = threadIdx.x;
+        int tiles = 0, row = 0;
+        #pragma unroll 1
+        for (int first = 0; lane < 32 && first < p.groups + 2; first += 32) {
+            const int group = first + lane;
+            int end = p.m;
+            if (group < p.groups) {
+                const long long said = p.wide_ends ? static_cast<const long long *>(p.ends)[group] : static_cast<const int *>(p.ends)[group];
+                end = said < row ? row : said < p.m ? (int)said : p.m;
+            }
+            #pragma unroll
+            for (int d = 1; d < 32; d *= 2) {
+                const int before = __shfl_up_sync(0xffffffffu, end, d);
+                end = lane >= d && before > end ? before : end;
+            }
+            const int left = __shfl_up_sync(0xffffffffu, end, 1), begin = lane ? left : row, own = (end - begin + HEIGHT - 1) / HEIGHT;
+            int sum = own;
+            #pragma unroll
+            for (int d = 1; d < 32; d *= 2) {
+                const int before = __shfl_up_sync(0xffffffffu, sum, d);
+                sum += lane >= d ? before : 0;
+            }
+            if (group < p.groups + 2) {
+                table[2 * group] = tiles + sum - own;
+                table[2 * group + 1] = begin;
+            }
+            tiles += __shfl_sync(0xffffffffu, sum, 31);
+            row = __shfl_sync(0xffffffffu, end, 31);
+        }
+        __syncthreads();
     }
 };
 
@@ -98,7 +173,7 @@ struct GemmShare {
                 #pragma unroll
                 for (int h = 0; h < 2; h++) {
                     const int i = at.row + STRIDE * r + lane / 4 + 8 * h;
-                    scale_a[r][h] = i < p.m ? a[i] : 1.0f;
+                    scale_a[r][h] = i < at.end ? a[i] : 1.0f;
                 }
             #pragma unroll
             for (int j = 0; j < COLUMNS / 32; j++) {
@@ -258,7 +333,7 @@ struct GemmShare {
         row = at.row + piece / ACROSS * STRIDE;
         col = at.col + piece % ACROSS * WIDTH;
         batch = at.batch;
-        return row < p.m && col < p.n;
+        return row < at.end && col < p.n;
     }
 
     // One of the N_PIECES pieces of the product, ready for the body of all lanes; false: nothing of the product is in it.

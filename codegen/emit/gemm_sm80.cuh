@@ -134,7 +134,7 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
     __device__ __forceinline__ void aim(const GemmProblem &p)
     {
         const GemmPlace at = Tiles::place(p, next_tile);
-        left_m = p.m - at.row;
+        left_m = at.end - at.row;
         left_n = p.n - at.col;
         from[0] = source<A_MN, BM>(p.a, at.batch, at.row);
         if constexpr (THREE)
@@ -148,7 +148,7 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
     }
 
     // This thread's chunks of EXTENT rows (of which `inside` are there) by BK of k, from row `first` of the WHOLE that is at `to`.
-    // Columns of a part that begins anywhere (`odd`) come one by one where they run along memory.
+    // Columns of a part, or rows of a group, that begins anywhere (`odd`) come one by one where they run along memory.
     template <bool MN, int EXTENT, int WHOLE>
     __device__ __forceinline__ void copy(unsigned to, int first, const char *&x, long long ld, int inside, int left_k, bool odd) const
     {
@@ -172,12 +172,12 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
     // The next stage, or nothing where all have been copied.
     __device__ __forceinline__ void fill_next(const GemmProblem &p)
     {
-        if (next_tile < tiles(p)) {
+        if (next_tile < Tiles::multiplied(p)) {
             const unsigned to = ring + fill * STAGE_BYTES;
             #pragma unroll
             for (int lo = 0; lo <= THREE; lo++) {
                 const unsigned a = to + lo * (A_BYTES + B_BYTES), b = a + A_BYTES;
-                copy<A_MN, BM, BM>(a, 0, from[lo * (1 + PARTS)], (lo ? p.a_lo : p.a).ld, left_m, p.k - next_k, false);
+                copy<A_MN, BM, BM>(a, 0, from[lo * (1 + PARTS)], (lo ? p.a_lo : p.a).ld, left_m, p.k - next_k, p.groups != 0);
                 #pragma unroll
                 for (int i = 0; i < PARTS; i++)
                     copy<B_MN, PART, BN>(b, i * PART, from[lo * (1 + PARTS) + 1 + i], (lo ? p.b_lo : p.b).ld, left_n, p.k - next_k,
@@ -188,7 +188,7 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
             if (next_k >= p.k) {
                 next_k = 0;
                 next_tile += tile_step();
-                if (next_tile < tiles(p))
+                if (next_tile < Tiles::multiplied(p))
                     aim(p);
             }
         }
@@ -200,7 +200,7 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
     {
         next_tile = p.k > 0 ? first_tile() : tiles(p);
         next_k = fill = 0;
-        if (next_tile < tiles(p))
+        if (next_tile < Tiles::multiplied(p))
             aim(p);
         #pragma unroll 1
         for (int i = 0; i < STAGES - 1; i++)
@@ -318,8 +318,10 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
     // The product of this block's tile of the round into `sum`, not scaled yet.
     __device__ __forceinline__ bool multiply(const GemmProblem &p, int round, int)
     {
-        const GemmPlace tile = Tiles::place(p, first_tile() + round * tile_step());
-        this->at = {tile.row + warp / ACROSS * (16 * ROWS), tile.col + warp % ACROSS * OWN, tile.batch};
+        const int number = first_tile() + round * tile_step();
+        const bool any = Tiles::is_multiplied(p, number);
+        const GemmPlace tile = Tiles::place(p, number);
+        this->at = {tile.row + warp / ACROSS * (16 * ROWS), tile.col + warp % ACROSS * OWN, tile.batch, tile.end};
         if constexpr (!THREE)
             this->load_scales(p);
         #pragma unroll
@@ -328,11 +330,12 @@ struct GemmSm80 : GemmShare<GemmSm80<FORMAT, BM, BN, BK, STAGES, DOWN, ACROSS, R
             for (int e = 0; e < COLUMNS / 2; e++)
                 sum[i][e] = 0.0f;
         if constexpr (!THREE) {
-            accumulate(p);
+            if (any)
+                accumulate(p);
         } else {
             float low[ROWS][COLUMNS / 2] = {};
             #pragma unroll 1
-            for (int k = 0; k < p.k; k += BK)
+            for (int k = 0; any && k < p.k; k += BK)
                 products(next_stage(p), low);
             this->load_scales(p);                                      // no sooner: registers are short before
             #pragma unroll

@@ -40,9 +40,9 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
     int turn = 0;                                                      // of those pieces: every other one
     unsigned phase;
 
-    static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p)
+    static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p, int tile)
     {
-        return (p.k + BK * INTERVAL - 1) / (BK * INTERVAL) * INTERVAL; // past the end copies bring zeros
+        return Tiles::is_multiplied(p, tile) ? (p.k + BK * INTERVAL - 1) / (BK * INTERVAL) * INTERVAL : 0;     // past the end copies bring zeros
     }
 
     static __device__ __forceinline__ int first_tile() { return blockIdx.x / CLUSTER; }
@@ -147,9 +147,10 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
             asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
         if (threadIdx.x != 0)
             return;
-        const int n_tiles = Tiles::count(p), blocks = blocks_of_k(p);
+        const int n_tiles = Tiles::multiplied(p);
         for (int tile = first_tile(); tile < n_tiles; tile += tile_step()) {
             const GemmPlace here = place(p, tile);
+            const int blocks = blocks_of_k(p, tile);
             #pragma unroll 1
             for (int k = 0; k < blocks; k++) {
                 const unsigned to = ring + slot * STAGE_BYTES, bar = full + 8 * slot;
@@ -244,7 +245,7 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
     // The product of this warpgroup's tile of the round into its sums, not scaled yet. False: there is none.
     __device__ __forceinline__ bool multiply(const GemmProblem &p, int round, int rounds)
     {
-        const int tile = tile_of(round), blocks = blocks_of_k(p);
+        const int tile = tile_of(round), blocks = blocks_of_k(p, tile);
         const bool any = !PINGPONG || tile < Tiles::count(p);
         if (any) {
             at = place(p, tile);
@@ -253,17 +254,28 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
         }
         if constexpr (PINGPONG) {
             if (warp >= 4)
-                skip(blocks);                                          // the other one's
+                skip(blocks_of_k(p, tile - tile_step()));              // the other one's
             await_turn();
         }
-        if (any)
+        if (any && (!p.groups || blocks)) {
             accumulate(blocks, round + 1 == rounds);
+        } else if (any) {                                              // an empty sum
+            hand_over(round + 1 == rounds);
+            clear();
+        }
         if constexpr (PINGPONG)
             if (warp < 4)
-                skip(blocks);
+                skip(blocks_of_k(p, tile + tile_step()));
         if constexpr (Share::SCALED)
             this->bad = any && this->any_bad();
         return any;
+    }
+
+    __device__ __forceinline__ void clear() const
+    {
+        gemm_zero<0, CHUNKS>();
+        if constexpr (ROWS == 2)
+            gemm_zero<1, CHUNKS>();
     }
 
     // SETS sets from FIRST on, each = A B or set + A B over one stage.

@@ -24,6 +24,7 @@ enum { PIECE_ROWS = 16, WARPGROUP_ROWS = 64, MOST_PASSES = 32 /* over a piece of
 typedef struct {
     GemmFormat format;
     Dim m, n, whole, k, batch;           /* n: columns of a part; whole: of the product */
+    Dim groups;                          /* of rows; NULL: none */
     uint32_t parts, size, products;      /* bytes of an element; tensor-core products a multiplication */
     bool a_mn, b_mn;                     /* an operand's k does not run along memory */
     bool aligned;                        /* rows of both begin at multiples of 128 bytes */
@@ -34,7 +35,7 @@ typedef struct {
 static GemmFormat format_of(const Node *n)
 {
     DType t = n->in[0]->type.dtype;
-    if (n->op == OP_MATMUL)
+    if (n->op != OP_SPLIT_MATMUL)
         return t == DT_BF16 ? GEMM_BF16 : GEMM_F16;
     bool three = node_int(n, ATTR_TERMS, 1) == 3;
     return t == DT_F16 ? (three ? GEMM_3XF16 : GEMM_F16_SCALED) : three ? GEMM_3XTF32 : GEMM_TF32;
@@ -64,6 +65,7 @@ static bool describe(const KindProblem *p, Problem *out)
     uint32_t places = group_places(p->cx, p->g, n, &at);
     if (!matmul_reads(p->cx, p->g, n, at, places, &out->reads))
         return false;
+    out->groups = n->op == OP_GROUPED_MATMUL ? n->in[2]->type.shape.d[0] : NULL;
     out->parts = out->reads.parts;
     out->n = out->reads.columns;
     out->whole = whole;
@@ -117,7 +119,7 @@ static bool output_matrix(const KindProblem *p, const Problem *x, uint32_t i, KM
 static bool bulk_possible(const KindProblem *p, const Problem *x)
 {
     KMatrix m;
-    bool possible = p->m->wgmma && !x->reads.row && !gemm_scaled(x->format);
+    bool possible = p->m->wgmma && !x->reads.row && !x->groups && !gemm_scaled(x->format);
     for (uint32_t i = 0; possible && i < p->g->outputs.n; i++)
         possible = output_matrix(p, x, i, &m);
     return possible;
@@ -128,6 +130,7 @@ static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
 {
     return (KGemm){
         .format = x->format, .wgmma = p->m->wgmma && !schedule_get(s, "mma", 0), .parts = x->parts, .a_mn = x->a_mn, .b_mn = x->b_mn,
+        .groups = x->groups,
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
@@ -141,6 +144,7 @@ static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
     KGemm g = shape_of(p, x, s);
     GemmSize size = {.m = (double)dim_typical(x->m), .n = (double)dim_typical(x->n), .k = (double)dim_typical(x->k),
                      .batch = (double)dim_typical(x->batch), .aligned = x->aligned,
+                     .groups = x->groups ? (double)dim_typical(x->groups) : 0,
                      .bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)};
     return g.wgmma ? gemm_wgmma_seconds(&g, &size, p->m) : gemm_mma_seconds(&g, &size, p->m);
 }
@@ -152,13 +156,13 @@ static double cost(const KindProblem *p, const Schedule *s)
     return predict(p, &x, s);
 }
 
-/* Shared memory beside the ring: the staged pieces, or two boxes' worth of each output a warp, whose places are multiples of 1 KB. */
+/* Shared memory beside the ring: the staged pieces, or two boxes' worth of each output a warp, whose places are multiples of 1 KB; the table of groups. */
 static uint32_t beside(const KindProblem *p, const KGemm *g)
 {
     uint32_t bytes = g->bulk ? 1024 : 4 * gemm_staging_count(g);
     for (uint32_t i = 0; g->bulk && i < p->g->outputs.n; i++)
         bytes += 2 * gemm_consumer_warps(g) * PIECE_ROWS * g->width * dtype_bytes(p->g->outputs.data[i].node->type.dtype);
-    return bytes;
+    return bytes + 4 * gemm_table_count(g);
 }
 
 static bool fits(const KindProblem *p, const KGemm *g, const char **why)
@@ -338,7 +342,7 @@ static uint32_t buffer_of(KindBuild *b, const Node *n)
 static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
 {
     const Node *n = b->problem.g->matmul;
-    bool along_k, split = n->op != OP_MATMUL, lows = split && x->products == 3;
+    bool along_k, split = n->op == OP_SPLIT_MATMUL, lows = split && x->products == 3;
     KMatrix *const piece[4] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
     uint32_t *const map[4] = {&g->map_a, &g->map_b, &g->map_a_lo, &g->map_b_lo};
     g->exact_a.buffer = g->exact_b.buffer = g->a_lo.buffer = g->b_lo.buffer = UINT32_MAX;
@@ -350,11 +354,13 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
         if (i == 0)
             g->a_mn = !along_k, g->a_batched = !dim_is(x->batch, 1) && !dim_is(g->a.stride_batch, 0);
         if (i == 1)
-            g->b_mn = !along_k, g->b_batched = !dim_is(x->batch, 1) && !dim_is(g->b.stride_batch, 0);
+            g->b_mn = !along_k, g->b_batched = !dim_is(x->groups ? x->groups : x->batch, 1) && !dim_is(g->b.stride_batch, 0);
     }
     for (uint32_t i = 0; g->wgmma && i < (lows ? 4 : 2); i++)
         *map[i] = add_map(b, g, piece[i], i % 2, i % 2 ? x->whole : x->m);
     uint32_t next = lows ? 4 : 2;
+    if (x->groups)
+        g->ends = buffer_of(b, n->in[next]);
     if (gemm_scaled(x->format)) {
         DimPool *d = b->k->cx->dims;
         g->inv_a = buffer_of(b, n->in[next]);
@@ -435,11 +441,11 @@ static Spot spot_at(Finish *e, uint32_t pass)
     bool vectors = dim_divides(p, dim_const(p, e->lanes), g->n);
     Dim own = dim_mul_const(p, g->warp, g->parts * PIECE_ROWS * (g->width + 8));
     /* the template leaves out pieces that begin past an end of the product */
-    bool all_rows = dim_divides(p, dim_const(p, PIECE_ROWS), g->m), all_columns = vectors && dim_lt(p, first, g->n);
+    bool all_rows = !g->groups && dim_divides(p, dim_const(p, PIECE_ROWS), g->m), all_columns = vectors && dim_lt(p, first, g->n);
     KInst *in_row = all_columns ? NULL : vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
     return (Spot){
         .row = row, .first = first, .col = dim_add(p, first, l), .in_row = r, .in_col = dim_add(p, c, l),
-        .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->m, 1), in_row),
+        .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->groups ? g->end : g->m, 1), in_row),
         .place = dim_add(p, own, dim_add(p, dim_mul_const(p, r, g->width + 8), dim_add(p, c, l))),
     };
 }
@@ -643,6 +649,10 @@ static bool build(KindBuild *b)
         g->turn = dim_sym_fresh(d, "turn", 0, 1);
     else
         g->stage = kernel_shared(k, "staged", DT_F32, gemm_staging_count(g));
+    if (g->groups) {
+        g->table = kernel_shared(k, "groups", DT_I32, gemm_table_count(g));
+        g->end = dim_sym_fresh(d, "end", 0, x.m->hi);
+    }
     const Box *boxes = g->bulk ? add_boxes(b, g, &x) : NULL;
     k->gemm = g;
     k->cluster = g->cluster;

@@ -31,12 +31,19 @@ static double cache_rate(const KGemm *g, const GemmSize *x, const Machine *m, ui
     return 59e9 * m->units * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.45);
 }
 
+/* Rows of tiles. Those of a group end somewhere in its last one, in the middle on average. */
+static double tiles_down(const GemmSize *x, double height)
+{
+    double groups = fmin(x->groups, x->m);
+    return groups > 0 ? fmax(x->m / height + groups / 2, groups) : ceil_div(x->m, height);
+}
+
 double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
 {
     static const double fill = 3.0e-6, join = 0.8e-6;                /* the first stages and the last stores; a cluster finds together */
     uint32_t size = dtype_bytes(gemm_piece_dtype(g->format)), terms = gemm_terms(g->format), pieces = terms == 3 ? 2 : 1;
     double cluster = g->cluster, units = (double)(m->units / (int)g->cluster);
-    double tiles = ceil_div(x->m, g->bm * cluster) * ceil_div(x->n, g->bn / g->parts) * x->batch;
+    double tiles = tiles_down(x, g->bm * cluster) * ceil_div(x->n, g->bn / g->parts) * x->batch;
     double waves = ceil_div(tiles, units), busy = fmin(tiles, units);
     double rate = (size == 2 ? m->flops_bf16 : m->flops_tf32) * efficiency(g);
     double work = 2.0 * g->bm * cluster * g->bn * (x->k + g->bk / 2) * terms;
@@ -70,7 +77,7 @@ double gemm_mma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
 {
     static const double fill = 3.0e-6;
     uint32_t size = dtype_bytes(gemm_piece_dtype(g->format)), terms = gemm_terms(g->format), pieces = terms == 3 ? 2 : 1;
-    double tiles = ceil_div(x->m, g->bm) * ceil_div(x->n, g->bn / g->parts) * x->batch;
+    double tiles = tiles_down(x, g->bm) * ceil_div(x->n, g->bn / g->parts) * x->batch;
     double resident = fmin(gemm_resident(g), ceil_div(tiles, m->units)), waves = ceil_div(tiles, m->units * resident);
     double work = 2.0 * g->bm * g->bn * (x->k + g->bk / 2) * terms, loaded = (g->bm + g->bn) * x->k * size * pieces;
     /* bytes a second that a unit loads from the L2 cache, which is built to suit the memory behind it */

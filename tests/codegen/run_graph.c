@@ -171,6 +171,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     Machine machine = machine_cpu(cx);
     if (o->sim && !machine_cuda(cx, o->arch ? o->arch : "sm_90a", &machine))
         return false;
+    machine.units = o->units ? (int)o->units : machine.units;
     CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
     co.use_library = o->kind && !strcmp(o->kind, "library");
     Nth nth = {cx, &co, o};
