@@ -1,5 +1,6 @@
 /* autotune/candidates.c — schedules worth trying, and their plans, compiled by several threads. */
 #include "autotune/candidates.h"
+#include "codegen/kind.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -380,7 +381,7 @@ static Dist dist_of(const Graph *g, const Node *n)
             return in->dist.kind == DIST_RANDINT ? (Dist){DIST_NORMAL, 0, 1} : in->dist;
         if (in->live_hi > in->live_lo)
             return (Dist){DIST_RANDINT, (double)in->live_lo, (double)in->live_hi};
-        if (in->dist.kind == DIST_RANDINT)
+        if (in->dist.kind == DIST_RANDINT || in->dist.kind == DIST_STEPS)
             return in->dist;
     }
     if (dtype_is_float(t))
@@ -418,11 +419,21 @@ static bool dist_of_piece(const Group *group, const Node *n, Dist *out)
     return false;
 }
 
+/* Ends of groups of rows: of any size up to twice the mean. */
+static bool dist_of_ends(const Group *group, const Node *n, Dist *out)
+{
+    const Node *product = group->matmul;
+    if (!product || product->op != OP_GROUPED_MATMUL || product->in[2] != n)
+        return false;
+    *out = (Dist){DIST_STEPS, (double)dim_typical(product->type.shape.d[0]) / (double)dim_typical(n->type.shape.d[0]), 0};
+    return true;
+}
+
 Dist *group_dists(const Graph *g, const Group *group, Arena *a)
 {
     Dist *d = arena_new_array(a, Dist, group->inputs.n + 1);
     for (uint32_t i = 0; i < group->inputs.n; i++)
-        if (!dist_of_piece(group, group->inputs.data[i], &d[i]))
+        if (!dist_of_piece(group, group->inputs.data[i], &d[i]) && !dist_of_ends(group, group->inputs.data[i], &d[i]))
             d[i] = dist_of(g, group->inputs.data[i]);
     return d;
 }

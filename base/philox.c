@@ -205,7 +205,8 @@ static void fill_uniform(const Fill *f, char *out, uint64_t first, int64_t n)
             store_randint(f, out, x, count);
         } else {
             for (int i = 0; i < PHILOX_BLOCK; i++)
-                z[i] = f->dist.a + (f->dist.b - f->dist.a) * z[i];
+                z[i] = f->dist.kind == DIST_STEPS ? f->dist.a * ((double)(first + (uint64_t)i) + z[i])
+                                                  : f->dist.a + (f->dist.b - f->dist.a) * z[i];
             store(f, out, z, count);
         }
         out += count * size;
@@ -229,7 +230,7 @@ void philox_fill(DType t, void *out, int64_t first, int64_t n, uint64_t key, Dis
             return;
         }
         break;
-    case DIST_UNIFORM: case DIST_RANDINT: break;
+    case DIST_UNIFORM: case DIST_RANDINT: case DIST_STEPS: break;
     }
     fill_uniform(&f, out, (uint64_t)first, n);
 }
@@ -239,11 +240,15 @@ void philox_fill(DType t, void *out, int64_t first, int64_t n, uint64_t key, Dis
 typedef struct { const char *name; Dist dist; int max_args; const char *usage; } DistRow;
 
 static const DistRow dist_rows[] = {
-    {"normal",   {DIST_NORMAL, 0, 1},   2, "write normal(mean, sd) with sd >= 0"},
-    {"uniform",  {DIST_UNIFORM, 0, 1},  2, "write uniform(lo, hi) with lo <= hi"},
-    {"randint",  {DIST_RANDINT, 0, 2},  2, "write randint(lo, hi) with integers lo < hi"},
-    {"constant", {DIST_CONSTANT, 0, 0}, 1, "write constant(value)"},
+    [DIST_NORMAL]   = {"normal",   {DIST_NORMAL, 0, 1},   2, "write normal(mean, sd) with sd >= 0"},
+    [DIST_UNIFORM]  = {"uniform",  {DIST_UNIFORM, 0, 1},  2, "write uniform(lo, hi) with lo <= hi"},
+    [DIST_RANDINT]  = {"randint",  {DIST_RANDINT, 0, 2},  2, "write randint(lo, hi) with integers lo < hi"},
+    [DIST_CONSTANT] = {"constant", {DIST_CONSTANT, 0, 0}, 1, "write constant(value)"},
+    [DIST_STEPS]    = {"steps",    {DIST_STEPS, 1, 0},    1, "write steps(size) with size >= 0"},
 };
+
+const char *dist_name(DistKind k) { return dist_rows[k].name; }
+int dist_arguments(DistKind k) { return dist_rows[k].max_args; }
 
 static const char *skip_space(const char *s)
 {
@@ -281,6 +286,7 @@ static bool dist_valid(Dist d)
     switch (d.kind) {
     case DIST_CONSTANT: return true;
     case DIST_NORMAL:   return isfinite(d.a) && isfinite(d.b) && d.b >= 0;
+    case DIST_STEPS:    return isfinite(d.a) && d.a >= 0;
     case DIST_UNIFORM:  return isfinite(d.b - d.a) && d.a <= d.b;
     case DIST_RANDINT:
         return d.a < d.b && d.a >= -most && d.b <= most && d.a == nearbyint(d.a) && d.b == nearbyint(d.b);
@@ -309,6 +315,6 @@ bool dist_parse(const char *text, Dist *out, const char **error)
         return good;
     }
     if (error)
-        *error = "unknown distribution: expected normal, uniform, randint or constant";
+        *error = "unknown distribution: expected normal, uniform, randint, constant or steps";
     return false;
 }

@@ -232,13 +232,10 @@ static json_t *plan_manifest(const Compiled *c)
 
 static const char *dist_text(Arena *a, Dist d)
 {
-    static const char *const names[] = {
-        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint", [DIST_CONSTANT] = "constant"
-    };
     StrBuf b = strbuf_new(a);
-    strbuf_printf(&b, "%s(", names[d.kind]);
+    strbuf_printf(&b, "%s(", dist_name(d.kind));
     strbuf_double(&b, d.a);
-    if (d.kind != DIST_CONSTANT) {
+    if (dist_arguments(d.kind) > 1) {
         strbuf_add(&b, ", ");
         strbuf_double(&b, d.b);
     }

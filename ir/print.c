@@ -200,13 +200,9 @@ static void print_node(Printer *p, const Node *n)
 
 static void print_dist(StrBuf *b, Dist d)
 {
-    static const char *const names[] = {
-        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint",
-        [DIST_CONSTANT] = "constant",
-    };
-    strbuf_printf(b, " ~ %s(", names[d.kind]);
+    strbuf_printf(b, " ~ %s(", dist_name(d.kind));
     strbuf_double(b, d.a);
-    if (d.kind != DIST_CONSTANT) {
+    if (dist_arguments(d.kind) > 1) {
         strbuf_add(b, ", ");
         strbuf_double(b, d.b);
     }

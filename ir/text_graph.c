@@ -231,7 +231,7 @@ bool text_build(Graph *g, const TextBlock *b, Map *names, const Functions *f)
 /* ---- declarations ----------------------------------------------------------------------------------------------------------------- */
 static const struct { const char *name; DistKind kind; uint32_t args; double a, b; } dists[] = {
     {"normal", DIST_NORMAL, 2, 0, 1}, {"uniform", DIST_UNIFORM, 2, 0, 1}, {"randint", DIST_RANDINT, 2, 0, 2},
-    {"constant", DIST_CONSTANT, 1, 0, 0},
+    {"constant", DIST_CONSTANT, 1, 0, 0}, {"steps", DIST_STEPS, 1, 1, 0},
 };
 enum { N_DISTS = sizeof dists / sizeof *dists };
 
@@ -247,7 +247,7 @@ static bool parse_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out
     while (k < N_DISTS && strcmp(dists[k].name, e->name) != 0)
         k++;
     if (k == N_DISTS)
-        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "normal(mean, sd), uniform(lo, hi), randint(lo, hi), constant(c)",
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "normal(mean, sd), uniform(lo, hi), randint(lo, hi), constant(c), steps(size)",
                           "no distribution is called '%s'", e->name);
     if (e->n != dists[k].args && e->n != 0)
         return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, NULL, "%s takes %u number%s", e->name, dists[k].args,
@@ -264,10 +264,12 @@ static bool parse_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out
     }
     if (out->kind == DIST_NORMAL && out->b < 0)
         return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, NULL, "a standard deviation is not negative");
+    if (out->kind == DIST_STEPS && out->a < 0)
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, NULL, "steps are not negative");
     if ((out->kind == DIST_UNIFORM || out->kind == DIST_RANDINT) && !(out->a < out->b))
         return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, NULL, "%s(%g, %g) is empty", e->name, out->a, out->b);
-    if (!dtype_is_float(t) && t != DT_BOOL && out->kind != DIST_RANDINT && out->kind != DIST_CONSTANT)
-        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "use randint(lo, hi) or constant(c)", "%s cannot fill %s", e->name, dtype_name(t));
+    if (!dtype_is_float(t) && t != DT_BOOL && out->kind != DIST_RANDINT && out->kind != DIST_CONSTANT && out->kind != DIST_STEPS)
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "use randint(lo, hi), constant(c) or steps(size)", "%s cannot fill %s", e->name, dtype_name(t));
     return true;
 }
 

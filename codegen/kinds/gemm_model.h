@@ -6,8 +6,8 @@
 typedef struct GemmSize {
     double m, n, k, batch;              /* n: columns of a part */
     double bytes;                       /* to and from memory, at least */
-    double groups;                      /* of rows, each against its own matrix; 0: none */
     bool   aligned;                     /* rows of both operands begin at multiples of 128 bytes */
+    double groups;                      /* of rows, each against its own matrix; 0: none */
 } GemmSize;
 
 /* Seconds, the launch included. Of `g` its format and tile. */

@@ -160,9 +160,6 @@ static json_t *write_statement(Writer *x, const TextStatement *st)
 
 static json_t *write_inputs(Writer *x, Op op)
 {
-    static const char *const dists[] = {
-        [DIST_NORMAL] = "normal", [DIST_UNIFORM] = "uniform", [DIST_RANDINT] = "randint", [DIST_CONSTANT] = "constant"
-    };
     json_t *list = json_array();
 
     for (uint32_t i = 0; i < x->t->graph->inputs.n; i++) {
@@ -171,7 +168,7 @@ static json_t *write_inputs(Writer *x, Op op)
             continue;
         json_t *o = write_type(x, &in->node->type);
         json_object_set_new(o, "name", json_string(in->name));
-        json_object_set_new(o, "dist", json_pack("{s:s, s:f, s:f}", "kind", dists[in->dist.kind], "a", in->dist.a, "b", in->dist.b));
+        json_object_set_new(o, "dist", json_pack("{s:s, s:f, s:f}", "kind", dist_name(in->dist.kind), "a", in->dist.a, "b", in->dist.b));
         json_object_set_new(o, "mutable", json_boolean(in->is_mutable));
         if (in->file)
             json_object_set_new(o, "file", json_string(in->file));

@@ -68,7 +68,7 @@ def _declared(rows):
         if loose:
             raise Unsupported(f"%{r['name']} has the dim {loose[0]}; name a workload")
         d = r.get("dist") or {"kind": "normal", "a": 0, "b": 1}
-        dist = f"constant({d['a']!r})" if d["kind"] == "constant" else f"{d['kind']}({d['a']!r}, {d['b']!r})"
+        dist = f"{d['kind']}({d['a']!r})" if d["kind"] in ("constant", "steps") else f"{d['kind']}({d['a']!r}, {d['b']!r})"
         out.append(Declared(r["name"], r["dtype"], tuple(r["shape"]), dist, bool(r.get("mutable")), r.get("file")))
     return out
 

@@ -138,9 +138,33 @@ static void pieces_look_like_pieces(void **state)
     assert_true(originals >= 3);                                                  /* w is frozen: none of it */
 }
 
+static const char grouped_task[] =
+    "task: grouped\nabout: Rows in groups.\ninputs: {x: \"bf16[512, 256]\", expert: \"i32[512] ~ randint(0, 8)\"}\n"
+    "params: {w: \"bf16[8, 256, 256]\"}\n"
+    "graph: |\n  %e = reduce_sum(cast(le(reshape(%expert, shape=[1, 512]), iota(shape=[8, 1], axis=0, dtype=i32)), dtype=i32), axes=[1])\n"
+    "  %y = grouped_matmul(%x, %w, %e, trans_b=1)\noutputs: [y]\nnumerics: bf16\n";
+
+/* A constant would be one group of all rows, or rows behind the last one. */
+static void groups_have_their_share(void **state)
+{
+    (void)state;
+    compile(grouped_task);
+    bool seen = false;
+    for (uint32_t i = 0; i < c.groups->n; i++) {
+        const Group *g = c.groups->g[i];
+        Dist *d = group_dists(c.resolved, g, cx->arena);
+        for (uint32_t k = 0; g->matmul && k < g->inputs.n; k++)
+            if (g->inputs.data[k]->type.dtype == DT_I32) {
+                assert_true(d[k].kind == DIST_STEPS && d[k].a == 64);
+                seen = true;
+            }
+    }
+    assert_true(seen);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(tiles_and_the_library_share), TEST(pieces_look_like_pieces)};
+    const struct CMUnitTest tests[] = {TEST(tiles_and_the_library_share), TEST(pieces_look_like_pieces), TEST(groups_have_their_share)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,6 +186,22 @@ static void pieces_make_the_whole(void **state)
         }
 }
 
+static void steps_ascend(void **state)
+{
+    (void)state;
+    int32_t v[1000], some[10];
+    philox_fill(DT_I32, v, 0, 1000, 3, (Dist){DIST_STEPS, 2.5, 0});
+    philox_fill(DT_I32, some, 700, 10, 3, (Dist){DIST_STEPS, 2.5, 0});
+    int apart[6] = {0};
+    for (int i = 0; i < 1000; i++) {
+        assert_in_range(v[i], (int)(2.5 * i), (int)(2.5 * (i + 1)));
+        apart[i ? v[i] - v[i - 1] : 0]++;
+    }
+    for (int i = 1; i < 5; i++)
+        assert_true(apart[i] > 60);
+    assert_memory_equal(some, v + 700, sizeof some);
+}
+
 static void distributions_are_parsed(void **state)
 {
     (void)state;
@@ -196,10 +212,11 @@ static void distributions_are_parsed(void **state)
     assert_true(dist_parse("uniform( -1 ,1 )", &d, &error) && d.kind == DIST_UNIFORM && d.a == -1 && d.b == 1);
     assert_true(dist_parse("randint(0, 10)", &d, &error) && d.kind == DIST_RANDINT && d.b == 10);
     assert_true(dist_parse("constant(1)", &d, &error) && d.kind == DIST_CONSTANT && d.a == 1);
+    assert_true(dist_parse("steps(0.5)", &d, &error) && d.kind == DIST_STEPS && d.a == 0.5);
     assert_true(dist_parse("uniform()", &d, &error) && d.b == 1);
     static const char *const wrong[] = {
         "", "gauss(0, 1)", "normal(0, -1)", "normal(0, 1", "normal(0, 1) x", "normal(0 1)", "normal(,)", "normal(0,)",
-        "normal(1, 2, 3)", "uniform(1, 0)", "randint(0, 0)", "randint(0.5, 2)", "constant(1, 2)", "normal(nan, 1)",
+        "normal(1, 2, 3)", "uniform(1, 0)", "randint(0, 0)", "randint(0.5, 2)", "constant(1, 2)", "steps(-1)", "steps(1, 2)", "normal(nan, 1)",
         "uniform(-inf, 0)", "normal)", "constant(1"
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -216,7 +233,7 @@ int main(void)
         cmocka_unit_test(known_answers), cmocka_unit_test(instruction_sets_agree), cmocka_unit_test(bits_are_pinned),
         cmocka_unit_test(normals_are_accurate), cmocka_unit_test(moments_are_right),
         cmocka_unit_test(integers_cover_their_range), cmocka_unit_test(pieces_make_the_whole),
-        cmocka_unit_test(distributions_are_parsed),
+        cmocka_unit_test(steps_ascend), cmocka_unit_test(distributions_are_parsed),
     };
     return cmocka_run_group_tests_name("philox", tests, NULL, NULL);
 }

@@ -16,15 +16,16 @@ typedef struct { uint64_t seed; uint32_t at; } Dice;
 static uint32_t roll(Dice *d, uint32_t sides) { return (uint32_t)(hash_mix(d->seed, d->at++) % sides); }
 
 /* How the ends come about: sums of counts, empty groups among them, that end before, at or behind the last row; going back at times;
- * all alike; anything at all. */
+ * all alike; one in every step; anything at all. */
 static const char *random_ends(Arena *a, Dice *d, int rows, int groups)
 {
     const char *t = roll(d, 2) ? "i32" : "i64";
     int each = 2 * rows / groups + 1;
-    switch (roll(d, 6)) {
+    switch (roll(d, 7)) {
     case 0: case 1: return arena_printf(a, "input %%c : %s[%d] ~ randint(0, %d)\n%%e = cumsum(%%c, axis=0)\n", t, groups, each + 1);
     case 2: return arena_printf(a, "input %%c : %s[%d] ~ randint(%d, %d)\n%%e = cumsum(%%c, axis=0)\n", t, groups, -each, 2 * each);
     case 3: return arena_printf(a, "input %%e : %s[%d] ~ constant(%d)\n", t, groups, (int)roll(d, 3) * rows / 2);
+    case 6: return arena_printf(a, "input %%e : %s[%d] ~ steps(%g)\n", t, groups, (double)rows / groups);
     case 4: return arena_printf(a, "input %%c : %s[%d] ~ randint(0, 2)\n%%e = cumsum(mul(%%c, %d), axis=0)\n", t, groups, each);
     default: return arena_printf(a, "input %%e : %s[%d] ~ randint(%d, %d)\n", t, groups, -rows - 1, 2 * rows + 2);
     }
