@@ -116,7 +116,7 @@ static bool columns_wait(Former *f, const Node *n, Dim rows)
 {
     enum { COLUMNS = 128 };                                /* a block of kinds/column.c */
     const Machine *m = &f->o->machine;
-    if (m->target != TARGET_CUDA || reduces_contiguous(n))
+    if (m->target != TARGET_CUDA || reduces_contiguous(n) || columns_held(m, reduced_count(f->p, n), rows))
         return false;
     const Type *t = &n->in[0]->type;
     double bytes = (double)dim_typical(shape_count(f->p, &t->shape)) * dtype_bytes(t->dtype), blocks = ceil((double)dim_typical(rows) / COLUMNS);

@@ -238,8 +238,10 @@ static bool merge_along_rows(Former *f, Node *n, const Visit *along, const Visit
 
 void group_merge_rows(Former *f, Node *n)
 {
-    /* along columns every thread has its own: they must be enough for the device */
-    bool enough = reduces_contiguous(n) || dim_typical(shape_count(f->p, &n->type.shape)) >= 64 * f->o->machine.units;
+    /* along columns every thread has its own: they must be enough for the device, or shared by blocks that hold them */
+    Dim columns = shape_count(f->p, &n->type.shape);
+    bool enough = reduces_contiguous(n) || dim_typical(columns) >= 64 * f->o->machine.units ||
+                  columns_held(&f->o->machine, reduced_count(f->p, n), columns);
     if (n->op == OP_ARGMAX || n->op == OP_ARGMIN || !enough)
         return;
     for (bool again = true; again; ) {

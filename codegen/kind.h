@@ -59,6 +59,8 @@ uint32_t group_widest_bytes(const Group *g);              /* largest element amo
 /* Kinds that are not for products may compute one inside, element by element in a serial loop: an end to that, in words, where it
  * would take long on a GPU. NULL: none. */
 const char *product_inside_refused(const KindProblem *p);
+/* Do blocks of kind column hold columns of so many rows in registers, and are there enough of them for the device? */
+bool columns_held(const Machine *m, Dim rows, Dim columns);
 double product_inside_seconds(const KindProblem *p);      /* what such a loop adds */
 double group_seconds_memory(const KindProblem *p);        /* bytes over copy bandwidth, L2-resident operands faster */
 /* Partial results of `split` blocks for the same outer elements meet in memory; the block that comes last combines them in order,
@@ -76,3 +78,9 @@ KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t wid
 /* The same of several, each in place. */
 enum { BLOCK_REDUCES = 16 };
 void block_reduce_all(KindBuild *b, const Node *const *reduce, KInst **value, uint32_t n, uint32_t width);
+/* Reductions that several blocks share (cluster.c): block numbers from a multiple of `blocks` on run as a cluster; rank: this block's in it. */
+typedef struct { uint32_t blocks; Dim rank; bool first; } Cluster;
+Cluster cluster_begin(KindBuild *b, int64_t blocks);                        /* first of all in a kernel; 1: there is none */
+/* value[i], of whole blocks, becomes that of the whole cluster in all of its threads. The `whos` threads that have the same value are told
+ * apart by `who`, the values of a block by `slot`, of `slots` (in lanes, with the lane symbol). */
+void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KInst **value, uint32_t n, Dim slot, uint32_t slots, Dim who, uint32_t whos);

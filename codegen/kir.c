@@ -268,6 +268,14 @@ void k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *
     add_store(k, K_SHARED_STORE, shared, index, k_cast(k, value, k->shared.data[shared].dtype), mask);
 }
 
+void k_cluster_store(Kernel *k, uint32_t shared, Dim rank, Dim index, KInst *value, KInst *mask)
+{
+    pawl_assert(shared < k->shared.n && k->cluster > 1);
+    KInst *n = add_store(k, K_CLUSTER_STORE, shared, index, k_cast(k, value, k->shared.data[shared].dtype), mask);
+    if (n)
+        n->bound = rank;
+}
+
 KInst *k_atomic_add(Kernel *k, uint32_t buffer, Dim index, KInst *value)
 {
     pawl_assert(buffer < k->buffers.n && value->type.lanes == 1);
@@ -491,6 +499,8 @@ void k_barrier(Kernel *k)
         add_void(k, K_BARRIER);
 }
 
+void k_cluster_arrive(Kernel *k, bool stored) { add_void(k, K_CLUSTER_ARRIVE)->i = stored; }
+void k_cluster_wait(Kernel *k) { add_void(k, K_CLUSTER_WAIT); }
 void k_fence(Kernel *k) { add_void(k, K_FENCE); }
 
 KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask)

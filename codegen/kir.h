@@ -26,6 +26,7 @@ typedef enum {
     K_STORE,        /* args[0]: value, args[1]: mask or absent */
     K_SHARED_LOAD,  /* shared[index] */
     K_SHARED_STORE, /* args[0]: value, args[1]: mask or absent */
+    K_CLUSTER_STORE,    /* the same to the shared array of block number `bound` of the cluster, which must have begun: see K_CLUSTER_WAIT */
     K_OP,           /* pointwise op of ops.def on args; semantics of ops.def in the type's precision; no hidden rounding but the type's */
     K_CAST,         /* args[0] to type.dtype */
     K_SPLAT,        /* scalar args[0] to all lanes */
@@ -40,6 +41,8 @@ typedef enum {
     K_IF,           /* args[0]: scalar bool; then_block, else_block; both yield */
     K_BARRIER,      /* all threads of the block; must be uniform */
     K_ATOMIC_ADD,   /* buffer[index] += args[0], relaxed, device scope; result: old value (i32, f32) */
+    K_CLUSTER_ARRIVE,   /* the thread has come here; what it stored before is there for those that wait, if `i`; uniform */
+    K_CLUSTER_WAIT, /* until all threads of all blocks of the cluster have arrived; after an arrival each; uniform */
     K_FENCE,        /* device-wide memory fence (before a counter is raised, after it was read) */
     K_COPY_ASYNC,   /* starts copying 16 bytes, not converted: shared array `i` (i32) from element `bound` on = buffer[index] (2-byte
                      * elements), both 16-byte aligned; args[0]: scalar mask or absent; masked off: zeros */
@@ -167,6 +170,7 @@ KInst *k_load_raw(Kernel *k, uint32_t buffer, Dim index, KInst *mask);
 KInst *k_store(Kernel *k, uint32_t buffer, Dim index, KInst *value, KInst *mask);     /* NULL: the mask is never true */
 KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes);
 void   k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *mask);
+void   k_cluster_store(Kernel *k, uint32_t shared, Dim rank, Dim index, KInst *value, KInst *mask);
 KInst *k_op(Kernel *k, Op op, DType result, KInst *const *args, uint32_t n);   /* splats scalars to the widest operand */
 KInst *k_op1(Kernel *k, Op op, KInst *a);
 KInst *k_op2(Kernel *k, Op op, KInst *a, KInst *b);
@@ -189,6 +193,8 @@ void   k_else(Kernel *k, KInst *branch, KInst *const *values, uint32_t n);      
 void   k_if_end(Kernel *k, KInst *branch, KInst *const *values, uint32_t n);    /* ends else (or then, when there was no k_else: n = 0) */
 KInst *k_result(Kernel *k, KInst *of, uint32_t i);
 void   k_barrier(Kernel *k);
+void   k_cluster_arrive(Kernel *k, bool stored);
+void   k_cluster_wait(Kernel *k);
 void   k_fence(Kernel *k);
 KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask);
 void   k_copy_commit(Kernel *k);

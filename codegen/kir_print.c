@@ -37,7 +37,7 @@ static void print_number(StrBuf *b, const KInst *n)
 
 static const char *buffer_name(const Kernel *k, const KInst *n)
 {
-    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE;
+    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE || n->kind == K_CLUSTER_STORE;
     return shared ? k->shared.data[n->buffer].name : k->buffers.data[n->buffer].name;
 }
 
@@ -130,6 +130,14 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
             strbuf_printf(b, " mask %%%u", n->args[1]->id);
         strbuf_add(b, n->stream ? " stream" : "");
         return;
+    case K_CLUSTER_STORE:
+        print_access(b, k, n, "cluster_store", n->args[0]->type.lanes);
+        strbuf_add(b, " of block ");
+        dim_print(b, n->bound);
+        strbuf_printf(b, " = %%%u", n->args[0]->id);
+        if (n->n_args > 1)
+            strbuf_printf(b, " mask %%%u", n->args[1]->id);
+        return;
     case K_ATOMIC_ADD:
         print_access(b, k, n, "atomic_add", 1);
         print_args(b, n->args, n->n_args);
@@ -147,6 +155,8 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
     case K_CARRY:        strbuf_printf(b, "carry %lld of %%%u", (long long)n->i, n->of->id); return;
     case K_RESULT:       strbuf_printf(b, "result %lld of %%%u", (long long)n->i, n->of->id); return;
     case K_BARRIER:      strbuf_add(b, "barrier"); return;
+    case K_CLUSTER_ARRIVE: strbuf_add(b, n->i ? "cluster_arrive" : "cluster_arrive relaxed"); return;
+    case K_CLUSTER_WAIT: strbuf_add(b, "cluster_wait"); return;
     case K_FENCE:        strbuf_add(b, "fence"); return;
     case K_COPY_ASYNC:
         strbuf_printf(b, "copy_async %s[", k->shared.data[n->i].name);

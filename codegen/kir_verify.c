@@ -61,7 +61,8 @@ static bool any_varies(const Verify *v, KInst *const *args, uint32_t n)
 static bool inst_varies(const Verify *v, const KInst *n)
 {
     switch (n->kind) {
-    case K_CONST: case K_STORE: case K_SHARED_STORE: case K_BARRIER: case K_FENCE: case K_COPY_ASYNC: case K_PREFETCH:
+    case K_CONST: case K_STORE: case K_SHARED_STORE: case K_CLUSTER_STORE: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT: case K_BARRIER:
+    case K_FENCE: case K_COPY_ASYNC: case K_PREFETCH:
     case K_COPY_COMMIT: case K_COPY_WAIT: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT: case K_WAIT:
     case K_LAUNCH_NEXT:
         return false;
@@ -246,6 +247,11 @@ static void check_inst(Verify *v, const KInst *n)
                      n->n_args > 1 ? n->args[1] : NULL, dim_const(k->cx->dims, k->shared.data[n->buffer].count));
         check_swizzled(v, n, n->args[0]->type.lanes);
         return;
+    case K_CLUSTER_STORE:
+        check_access(v, n, k->shared.data[n->buffer].dtype, n->args[0]->type.lanes, n->args[0],
+                     n->n_args > 1 ? n->args[1] : NULL, dim_const(k->cx->dims, k->shared.data[n->buffer].count));
+        check(v, n, n->bound->hi >= 0 && n->bound->lo < (int64_t)k->cluster, "a store to a block that the cluster does not have");
+        return;
     case K_OP:          check_op(v, n); return;
     case K_CAST:        check(v, n, n->args[0]->type.lanes == n->type.lanes, "a cast changes the number of lanes"); return;
     case K_LANE_REDUCE:
@@ -258,6 +264,9 @@ static void check_inst(Verify *v, const KInst *n)
     case K_BARRIER:
         check(v, n, !v->divergent, "a barrier that not all threads reach");
         check(v, n, !k->gemm, "a barrier in the epilogue of a product: its warps do not meet");
+        return;
+    case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT:
+        check(v, n, !v->divergent && !k->gemm && k->cluster > 1, "a meeting of a cluster that not all threads reach, or of none");
         return;
     case K_COPY_ASYNC:  check_copy(v, n); return;
     case K_PREFETCH:

@@ -5,6 +5,7 @@
 #include "codegen/emit/emit.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ bool machine_cuda(Context *cx, const char *arch, Machine *out)
         *out = (Machine){
             .target = TARGET_CUDA, .name = str_intern(cx->strs, b->name), .arch = str_intern(cx->strs, b->arch),
             .units = b->units, .max_threads_unit = b->threads_unit,
-            .shared_block = b->shared_block, .l2_bytes = b->l2,
+            .shared_block = b->shared_block, .l2_bytes = b->l2, .cluster = atoi(arch + 3) >= 90 ? 8 : 1,
             .copy_bandwidth = b->bandwidth, .flops_fma = b->fma, .flops_bf16 = b->bf16, .flops_tf32 = b->tf32,
             .launch_seconds = 1.2e-6, .vector_bytes = 16, .has_library = true,
             .tensor_cores = true, .wgmma = strcmp(arch, "sm_90a") == 0, .mma_rate = b->mma,
@@ -95,7 +96,7 @@ Machine machine_cpu(Context *cx)
     double fma = (double)n * clock * 2 * 2 * vector / 4;          /* two pipes, two operations an FMA */
     return (Machine){
         .target = TARGET_CPU, .name = str_intern(cx->strs, name), .arch = str_intern(cx->strs, arch), .units = n,
-        .max_threads_unit = 1, .shared_block = 256 * 1024,
+        .max_threads_unit = 1, .shared_block = 256 * 1024, .cluster = 1,
         .l2_bytes = cache > 0 ? (double)cache : 8e6,
         .copy_bandwidth = n < 4 ? 12e9 * n : 50e9, .flops_fma = fma, .flops_bf16 = fma, .flops_tf32 = fma,
         .launch_seconds = 2e-6, .vector_bytes = vector,

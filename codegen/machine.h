@@ -10,6 +10,7 @@ typedef struct Machine {
     int    units;                   /* SMs, or hardware threads */
     int    max_threads_unit;
     uint32_t shared_block;          /* bytes of shared memory that a block may have */
+    int    cluster;                 /* blocks that may run together and see each other's shared memory; 1: none */
     double l2_bytes;
     /* ceilings, measured once a device where one is there (autotune/ceilings.c), else these defaults */
     double copy_bandwidth;          /* bytes read + written a second */

@@ -111,7 +111,11 @@ static bool choose_schedule(Builder *b, Group *g)
 }
 
 /* ---- launches together ------------------------------------------------------------------------------------------------------ */
-static bool shares_launch(const Group *g) { return !kind_find(g->schedule.kind)->alone; }
+/* Not what needs the block numbers of a launch as they are, or most of its registers. */
+static bool shares_launch(const Schedule *s)
+{
+    return !kind_find(s->kind)->alone && schedule_get(s, "cluster", 1) == 1 && !schedule_get(s, "hold", 0);
+}
 
 static uint32_t group_threads(Builder *b, const Group *g)
 {
@@ -130,7 +134,7 @@ static bool adapt_threads(Builder *b, Group *g, uint32_t threads)
     Schedule s[MAX_SPACE];
     uint32_t n = k->threads ? k->space(&p, s, MAX_SPACE) : 0;
     for (uint32_t i = 0; i < n; i++)
-        if (k->threads(&p, &s[i]) == threads) {
+        if (k->threads(&p, &s[i]) == threads && shares_launch(&s[i])) {
             g->schedule = s[i];
             return true;
         }
@@ -182,11 +186,11 @@ static void plan_launches(Builder *b, Groups *gs)
     for (uint32_t i = 0; i < gs->n; i++) {
         Group *first = gs->g[i];
         uint32_t threads = group_threads(b, first), sections = 1;
-        if (first->launch != first || !threads || !shares_launch(first) || first->predicted_seconds > small_seconds)
+        if (first->launch != first || !threads || !shares_launch(&first->schedule) || first->predicted_seconds > small_seconds)
             continue;
         for (uint32_t j = i + 1; j < gs->n && v[j].level == v[i].level && sections < MAX_SECTIONS; j++) {
             Group *g = gs->g[j];
-            if (g->launch == g && group_threads(b, g) && shares_launch(g) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
+            if (g->launch == g && group_threads(b, g) && shares_launch(&g->schedule) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
                 g->launch = first;
                 sections++;
             }

@@ -56,10 +56,11 @@ static const Kernel *template_kernel(const Code *b)
     return NULL;
 }
 
-static const Kernel *wgmma_kernel(const Code *b)
+/* One that needs what its chip has and those before it do not. */
+static const Kernel *bound_kernel(const Code *b)
 {
     for (uint32_t i = 0; i < b->n; i++)
-        if (b->kernels[i]->gemm && b->kernels[i]->gemm->wgmma)
+        if (b->kernels[i]->cluster > 1 || (b->kernels[i]->gemm && b->kernels[i]->gemm->wgmma))
             return b->kernels[i];
     return NULL;
 }
@@ -68,19 +69,20 @@ static const Kernel *wgmma_kernel(const Code *b)
 static void attach_portable(Code *b, const char *source)
 {
     Diags *quiet = diags_new(b->cx->scratch);
-    const Kernel *own = wgmma_kernel(b);
+    const Kernel *own = bound_kernel(b);
     bool product = template_kernel(b) != NULL;
     char *ptx = NULL;
     if (product && b->o->simulated)                         /* the simulator takes the PTX that is there */
         return;
     if (product && !own && !nvrtc_ptx(b->cx->arena, quiet, source, b->plan->kernels.data[0].name, "sm_80", &ptx))
         ptx = NULL;
-    if (!product)
+    if (!product && !own)
         ptx = emit_ptx(b->cx->arena, quiet, b->kernels, b->n, "sm_80");
     if (ptx)
         attach(b, CODE_PTX, "sm_80", ptx, strlen(ptx) + 1, product ? "nvrtc" : "llvm");
     else if (own)
-        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the tensor cores of %s", own->name, b->o->machine.arch);
+        diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s uses the %s of %s", own->name, own->gemm ? "tensor cores" : "clusters of blocks",
+                  b->o->machine.arch);
     else
         diag_warn(b->cx->diags, LOC_NONE, "no PTX for other chips: %s", diags_count(quiet) ? diags_at(quiet, 0)->text : "LLVM failed");
 }

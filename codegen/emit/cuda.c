@@ -186,7 +186,7 @@ static void print_inst(Cuda *c, const KInst *n)
         return;
     }
     for (uint32_t i = 0; i < n->n_args; i++)
-        if (cu_in_group(c, n->args[i]) || ((n->kind == K_STORE || n->kind == K_SHARED_STORE) && cu_in_group(c, cu_stored(n))))
+        if (cu_in_group(c, n->args[i]) || (cu_is_store(n) && cu_in_group(c, cu_stored(n))))
             cu_flush(c);
     switch (n->kind) {
     case K_SPLAT:
@@ -201,7 +201,7 @@ static void print_inst(Cuda *c, const KInst *n)
                                           cu_array_of(c, n->args[0])), PREC_PRIMARY});
         return;
     case K_LOAD: case K_SHARED_LOAD:   cu_print_load(c, n); return;
-    case K_STORE: case K_SHARED_STORE: cu_print_store(c, n); return;
+    case K_STORE: case K_SHARED_STORE: case K_CLUSTER_STORE: cu_print_store(c, n); return;
     case K_LOAD_RAW:                   cu_print_load_raw(c, n); return;
     case K_MMA:                        print_mma(c, n); return;
     case K_SHUFFLE_XOR:                print_shuffle(c, n); return;
@@ -217,6 +217,8 @@ static void print_inst(Cuda *c, const KInst *n)
     case K_CARRY:
     case K_RESULT:     bind_value(c, n); return;
     case K_BARRIER:    cu_flush(c); cu_line(c, "__syncthreads();"); return;
+    case K_CLUSTER_ARRIVE: cu_flush(c); cu_line(c, n->i ? "cluster_arrive();" : "cluster_arrive_relaxed();"); return;
+    case K_CLUSTER_WAIT: cu_flush(c); cu_line(c, "cluster_wait();"); return;
     case K_FENCE:      cu_line(c, "__threadfence();"); return;
     case K_COPY_ASYNC: cu_print_copy_async(c, n); return;
     case K_PREFETCH:   cu_print_prefetch(c, n); return;

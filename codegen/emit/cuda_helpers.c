@@ -63,6 +63,15 @@ static const Helper fixed[] = {
      "/* Once every block has come here, the next kernel may be launched; it waits for the end of this one itself. */\n"
      DEVICE "void launch_next()\n{\n#if __CUDA_ARCH__ >= 900\n"
      "    asm volatile(\"griddepcontrol.launch_dependents;\" ::: \"memory\");\n#endif\n}\n"},
+    {"of_block",
+     "/* The same shared array of another block of the cluster. */\n"
+     "template <typename T> " DEVICE "T *of_block(T *shared, unsigned rank)\n{\n    T *there;\n"
+     "    asm(\"mapa.u64 %0, %1, %2;\" : \"=l\"(there) : \"l\"(shared), \"r\"(rank));\n    return there;\n}\n"},
+    {"cluster_arrive",
+     "/* All threads of a cluster come together in two steps: others do not see what was stored before the first until after the second. */\n"
+     DEVICE "void cluster_arrive() { asm volatile(\"barrier.cluster.arrive.release.aligned;\" ::: \"memory\"); }\n"},
+    {"cluster_arrive_relaxed", DEVICE "void cluster_arrive_relaxed() { asm volatile(\"barrier.cluster.arrive.relaxed.aligned;\"); }\n"},
+    {"cluster_wait", DEVICE "void cluster_wait() { asm volatile(\"barrier.cluster.wait.acquire.aligned;\" ::: \"memory\"); }\n"},
     {"copy_async",
      "/* Sixteen bytes to shared memory, on their way while the thread goes on; zeros where not `wanted`. */\n"
      DEVICE "void copy_async(int *to, const void *from, bool wanted = true)\n{\n"

@@ -5,13 +5,15 @@ typedef struct { const char *name; DType dtype; uint32_t lanes, swizzle; AccessM
 
 static Place place_of(Cuda *c, const KInst *n, uint32_t lanes)
 {
-    bool is_shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE;
+    bool is_shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE || n->kind == K_CLUSTER_STORE;
     Place p = {.lanes = lanes, .index = n->index};
     uint32_t align = 16;
     if (is_shared) {
         p.name = c->shared[n->buffer];
         p.dtype = c->k->shared.data[n->buffer].dtype;
         p.swizzle = c->k->shared.data[n->buffer].swizzle;
+        if (n->kind == K_CLUSTER_STORE)
+            p.name = arena_printf(c->arena, "of_block(%s, %s)", p.name, cu_dim(c, n->bound).text);
     } else {
         const KBuffer *b = &c->k->buffers.data[n->buffer];
         p.name = c->buffers[n->buffer];

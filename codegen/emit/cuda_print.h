@@ -49,6 +49,7 @@ Expr cu_lane_dim(Cuda *c, Dim d, uint32_t lanes, const char *l);   /* with `l` (
 /* ---- values and lanes (cuda_values.c) ----------------------------------------------------------------------------------- */
 bool cu_has_effect(const KInst *n);
 void cu_count_uses(Cuda *c, const KBlock *b);               /* from the end, so that uses by dead values do not count */
+bool cu_is_store(const KInst *n);                           /* to memory, or to an array shared by a block or a cluster */
 const KInst *cu_stored(const KInst *store);                 /* the value before a cast that the store does itself */
 Expr cu_scalar(Cuda *c, const KInst *n);
 Expr cu_lane_of(Cuda *c, const KInst *n, const char *l);    /* array element, or a value that is the same in all lanes */

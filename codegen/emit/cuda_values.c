@@ -7,7 +7,8 @@
 bool cu_has_effect(const KInst *n)
 {
     switch (n->kind) {
-    case K_STORE: case K_SHARED_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE: case K_ATOMIC_ADD:
+    case K_STORE: case K_SHARED_STORE: case K_CLUSTER_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE:
+    case K_ATOMIC_ADD: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT:
     case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
     case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         return true;
@@ -18,6 +19,8 @@ bool cu_has_effect(const KInst *n)
     return true;
 }
 
+bool cu_is_store(const KInst *n) { return n->kind == K_STORE || n->kind == K_SHARED_STORE || n->kind == K_CLUSTER_STORE; }
+
 static void use(Cuda *c, const KInst *n, const KBlock *by)
 {
     c->user[n->id] = c->uses[n->id]++ ? NULL : by;
@@ -25,7 +28,7 @@ static void use(Cuda *c, const KInst *n, const KBlock *by)
 
 static void count_dim(Cuda *c, const KInst *n, uint32_t lanes)
 {
-    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE;
+    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE || n->kind == K_CLUSTER_STORE;
     DType t = shared ? c->k->shared.data[n->buffer].dtype : c->k->buffers.data[n->buffer].dtype;
     uint64_t base = (uint64_t)(uintptr_t)k_access(c->k, n->index, lanes, t, 16).base;
     map_set(c->index_uses, base, map_get(c->index_uses, base, 0) + 1);
@@ -42,7 +45,7 @@ void cu_count_uses(Cuda *c, const KBlock *b)
 {
     for (uint32_t i = b->n; i-- > 0;) {
         const KInst *n = b->data[i];
-        bool store = n->kind == K_STORE || n->kind == K_SHARED_STORE;
+        bool store = cu_is_store(n);
         if (!c->uses[n->id] && !cu_has_effect(n))
             continue;
         for (uint32_t j = 0; j < n->n_yield; j++) {
@@ -94,7 +97,8 @@ Expr cu_pure_expr(Cuda *c, const KInst *n, const char *l)
         return (Expr){arena_printf(c->arena, "%s < %s", cuda_in(c->arena, a, PREC_LESS), cuda_in(c->arena, b, PREC_SHIFT)), PREC_LESS};
     }
     case K_LANE:  return cu_lane_of(c, n->args[0], arena_printf(c->arena, "%lld", (long long)n->i));
-    case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_LANE_REDUCE:
+    case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_CLUSTER_STORE:
+    case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT: case K_LANE_REDUCE:
     case K_SHUFFLE_XOR: case K_BIND: case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
     case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_SUM:
     case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:

@@ -460,7 +460,8 @@ static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
     case K_LOAD_RAW:     return ll_load_raw(L, n);
     case K_MMA:          return lower_mma(L, n);
     case K_STORE:
-    case K_SHARED_STORE: ll_store(L, n); return NULL;
+    case K_SHARED_STORE:
+    case K_CLUSTER_STORE: ll_store(L, n); return NULL;
     case K_OP:           return lower_op(L, n);
     case K_CAST:         return ll_cast(L, a, n->args[0]->type.dtype, n->type.dtype, n->type.lanes);
     case K_SPLAT:        return ll_splat(L, a, n->type.lanes);
@@ -478,7 +479,7 @@ static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
     case K_FENCE:        L->target->fence(L); return NULL;
     case K_COPY_ASYNC:   ll_copy_async(L, n); return NULL;
     case K_PREFETCH:     ll_prefetch(L, n); return NULL;
-    case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT:
         L->target->order(L, n);
         return NULL;
     case K_SUM: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:

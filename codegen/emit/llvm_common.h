@@ -22,9 +22,10 @@ typedef struct LlvmTarget {
     LLVMValueRef (*mma)(Llvm *L, DType t, LLVMValueRef acc, LLVMValueRef w0, LLVMValueRef w1, LLVMValueRef x);   /* K_MMA; NULL on the host */
     void (*barrier)(Llvm *L);
     void (*fence)(Llvm *L);
+    LLVMValueRef (*of_block)(Llvm *L, LLVMValueRef shared, LLVMValueRef rank);         /* where another block of the cluster has it; NULL on the host */
     void (*copy_async)(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream);     /* K_COPY_ASYNC; mask may be NULL */
     void (*prefetch)(Llvm *L, LLVMValueRef from, int64_t bytes);     /* K_PREFETCH; NULL on the host */
-    void (*order)(Llvm *L, const KInst *n);     /* K_COPY_COMMIT, K_COPY_WAIT, K_WAIT, K_LAUNCH_NEXT; both NULL on the host */
+    void (*order)(Llvm *L, const KInst *n);     /* K_COPY_COMMIT, K_COPY_WAIT, K_WAIT, K_LAUNCH_NEXT, K_CLUSTER_ARRIVE and _WAIT; both NULL on the host */
     /* metadata of a load or store of kernel->buffers[buffer] */
     void (*annotate)(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes);
     uint32_t max_access;            /* bytes one load or store may move; 0: any */

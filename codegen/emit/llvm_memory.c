@@ -12,10 +12,12 @@ typedef struct {
 
 static Place place_of(Llvm *L, const KInst *n, uint32_t lanes)
 {
-    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE;
+    bool shared = n->kind == K_SHARED_LOAD || n->kind == K_SHARED_STORE || n->kind == K_CLUSTER_STORE;
     Place p = {.buffer = n->buffer, .shared = shared, .stream = n->stream, .lanes = lanes, .index = n->index};
     p.dtype = shared ? L->k->shared.data[n->buffer].dtype : L->k->buffers.data[n->buffer].dtype;
     p.pointer = shared ? L->shared[n->buffer] : L->buffer[n->buffer];
+    if (n->kind == K_CLUSTER_STORE)
+        p.pointer = L->target->of_block(L, p.pointer, ll_dim(L, n->bound));
     uint32_t align = shared ? 16 : L->k->buffers.data[n->buffer].align;
     p.access = k_access(L->k, n->index, lanes, p.dtype, align < dtype_bytes(p.dtype) ? dtype_bytes(p.dtype) : align);
     return p;

@@ -206,8 +206,23 @@ static void ptx_prefetch(Llvm *L, LLVMValueRef from, int64_t bytes)
         statement(L, "cp.async.bulk.prefetch.L2.global [$0], $1;", args, 2, "l,r");
 }
 
+static LLVMValueRef ptx_of_block(Llvm *L, LLVMValueRef shared, LLVMValueRef rank)
+{
+    static const char text[] = "mapa.u64 $0, $1, $2;", constraints[] = "=l,l,r";
+    LLVMTypeRef generic = LLVMPointerTypeInContext(L->c, 0), types[2] = {generic, ll_int(L, 32)}, type = LLVMFunctionType(generic, types, 2, false);
+    LLVMValueRef args[2] = {LLVMBuildAddrSpaceCast(L->b, shared, generic, ""), LLVMBuildIntCast2(L->b, rank, types[1], false, "")};
+    LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, false, false, LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(L->b, type, code, args, 2, "");
+}
+
 static void ptx_order(Llvm *L, const KInst *n)
 {
+    if (n->kind == K_CLUSTER_ARRIVE || n->kind == K_CLUSTER_WAIT) {
+        const char *text = n->kind == K_CLUSTER_WAIT ? "barrier.cluster.wait.acquire.aligned;"
+                         : n->i ? "barrier.cluster.arrive.release.aligned;" : "barrier.cluster.arrive.relaxed.aligned;";
+        statement(L, text, NULL, 0, "");
+        return;
+    }
     if (n->kind == K_COPY_COMMIT)
         statement(L, "cp.async.commit_group;", NULL, 0, "");
     else if (n->kind == K_COPY_WAIT)
@@ -229,7 +244,7 @@ static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool str
 
 static const LlvmTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
-    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence,
+    .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence, .of_block = ptx_of_block,
     .copy_async = ptx_copy_async, .prefetch = ptx_prefetch, .order = ptx_order, .annotate = ptx_annotate,
     .max_access = 16,
 };

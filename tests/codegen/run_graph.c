@@ -172,7 +172,7 @@ static bool check(Context *cx, const char *text, const RunOptions *o, uint64_t s
     if (o->sim && !machine_cuda(cx, o->arch ? o->arch : "sm_90a", &machine))
         return false;
     machine.units = o->units ? (int)o->units : machine.units;
-    CodegenOptions co = {.machine = machine, .emitter = o->kind ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || o->kind, .fuse = o->fuse};
+    CodegenOptions co = {.machine = machine, .emitter = o->kind && !o->llvm ? EMITTER_NVRTC : EMITTER_LLVM, .keep_source = o->nvrtc || (o->kind && !o->llvm), .fuse = o->fuse};
     co.use_library = o->kind && !strcmp(o->kind, "library");
     Nth nth = {cx, &co, o};
     if (o->schedule || o->kind)

@@ -8,6 +8,7 @@ typedef struct {
     const char *arch;
     bool nvrtc;                        /* with sim: PTX that NVRTC makes of our CUDA C */
     const char *kind;                     /* groups that this kind can run take its schedule of rank `schedule`; compiled by NVRTC */
+    bool llvm;                            /* with kind: compiled by LLVM instead */
     uint32_t units;                       /* of the machine: the fewer, the more tiles each block has; 0: as many as it has */
     bool other_kinds;                     /* with kind: it need not take any group */
     const char *key; int64_t value;       /* with kind: only schedules where `key` is `value`, if there are any; those are counted in *with */

@@ -9,19 +9,19 @@
 #include <math.h>
 #include <stdio.h>
 
-/* ---- one block ------------------------------------------------------------------------------------------------------------ */
+/* ---- one block, or the blocks of a cluster, in step: their threads one after the other ---------------------------------------- */
 enum { MANY = UINT32_MAX };
-typedef struct { uint32_t epoch, writer, read_epoch, reader; } Mark;      /* reader MANY: several */
+typedef struct { uint32_t epoch, writer, read_epoch, reader, afar; } Mark;      /* reader MANY: several; afar: meeting of the cluster since another block wrote */
 typedef struct { const KInst *n; uint32_t thread; int64_t to; double words[4]; uint32_t group; } Copy;    /* group 0: not committed */
 typedef struct Sim {
     const Kernel *k;
     Arena *a;
     void *const *buffers;
     const int64_t *counts;
-    uint32_t threads, epoch;
+    uint32_t threads, epoch, meetings;        /* threads: of all blocks; meetings of the cluster, one ahead */
     double *values;                   /* [id][thread][16]; integers and bits are exact below 2^53 */
     double **carry;                   /* by id of a loop or if: [value][thread][16] */
-    double **shared; Mark **marks;
+    double **shared; Mark **marks;    /* block by block */
     Vec(Copy) copies;                 /* under way */
     uint32_t *commits;                /* groups a thread has committed */
     bool *waited, places_wait;        /* by thread: past a K_WAIT */
@@ -162,6 +162,8 @@ static void mark_shared(Sim *s, const KInst *n, uint32_t array, int64_t i, uint3
     Mark *m = &s->marks[array][i];
     if ((m->epoch == s->epoch && m->writer != t) || (writes && m->read_epoch == s->epoch && m->reader != t))
         fail(s, n, "a race in shared memory");
+    if (m->afar == s->meetings)
+        fail(s, n, "touches what another block of the cluster has written, before they have met");
     if (writes) {
         m->epoch = s->epoch;
         m->writer = t;
@@ -173,18 +175,21 @@ static void mark_shared(Sim *s, const KInst *n, uint32_t array, int64_t i, uint3
 
 static void shared_access(Sim *s, const KInst *n, uint32_t t)
 {
-    bool is_store = n->kind == K_SHARED_STORE;
+    bool is_store = n->kind != K_SHARED_LOAD;
+    int64_t count = s->k->shared.data[n->buffer].count, own = t / s->k->threads;
     uint32_t lanes = is_store ? n->args[0]->type.lanes : n->type.lanes;
     for (uint32_t l = 0; l < lanes; l++) {
         if (is_store && masked_off(s, n, 1, t, l))
             continue;
         set_lanes(s, t, l);
-        int64_t i = value_of(s, n->index, t);
-        if (i < 0 || i >= s->k->shared.data[n->buffer].count) {
-            fail(s, n, "shared access out of bounds");
+        int64_t i = value_of(s, n->index, t), rank = n->kind == K_CLUSTER_STORE ? value_of(s, n->bound, t) : own;
+        if (i < 0 || i >= count || rank < 0 || rank >= s->threads / s->k->threads || (n->kind == K_CLUSTER_STORE && s->meetings < 2)) {
+            fail(s, n, "shared access out of bounds, or to a block that may not have begun");
             return;
         }
+        i += rank * count;
         mark_shared(s, n, n->buffer, i, t, is_store);
+        s->marks[n->buffer][i].afar = rank == own ? 0 : s->meetings;
         if (is_store)
             s->shared[n->buffer][i] = cell(s, n->args[0], t)[l];
         else if (isnan(cell(s, n, t)[l] = s->shared[n->buffer][i]) && s->k->shared.data[n->buffer].dtype == DT_I32)
@@ -201,6 +206,7 @@ static void copy_async(Sim *s, const KInst *n, uint32_t t)
         return;
     }
     load_raw(s, n, t, c.words);
+    c.to += (int64_t)(t / s->k->threads) * s->k->shared.data[n->i].count;
     for (uint32_t l = 0; l < 4; l++) {
         mark_shared(s, n, (uint32_t)n->i, c.to + l, t, true);
         s->shared[n->i][c.to + l] = NAN;
@@ -396,7 +402,7 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_LOAD:     load(s, n, t); return;
     case K_LOAD_RAW: load_raw(s, n, t, v); return;
     case K_STORE:    store(s, n, t); return;
-    case K_SHARED_LOAD: case K_SHARED_STORE: shared_access(s, n, t); return;
+    case K_SHARED_LOAD: case K_SHARED_STORE: case K_CLUSTER_STORE: shared_access(s, n, t); return;
     case K_OP:       op(s, n, t); return;
     case K_CAST:
         for (uint32_t l = 0; l < lanes; l++)
@@ -424,7 +430,7 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_SUM: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         (void)fail(s, n, "the body of a product");
         return;
-    case K_FENCE: case K_BARRIER: case K_LOOP: case K_IF: case K_LAUNCH_NEXT: return;
+    case K_FENCE: case K_BARRIER: case K_LOOP: case K_IF: case K_LAUNCH_NEXT: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT: return;
     }
 }
 
@@ -444,8 +450,9 @@ static void run_block(Sim *s, const KBlock *b)
             loop(s, n);
         else if (n->kind == K_IF)
             branch(s, n);
-        else if (n->kind == K_BARRIER && barrier_together(s, n))
+        else if ((n->kind == K_BARRIER || n->kind == K_CLUSTER_WAIT) && barrier_together(s, n))
             s->epoch++;
+        s->meetings += n->kind == K_CLUSTER_WAIT;
         for (uint32_t t = 0; t < s->threads && s->ok; t++)
             if (s->active[t])
                 run_thread(s, n, t);
@@ -455,27 +462,29 @@ static void run_block(Sim *s, const KBlock *b)
 bool simulate_kernel(const Kernel *k, void *const *buffers, const int64_t *counts)
 {
     bool ok = true;
-    for (int64_t block = 0; block < k->grid[0]->value && ok; block++) {
-        Sim s = {.k = k, .a = arena_new(), .buffers = buffers, .counts = counts, .threads = k->threads, .epoch = 1, .ok = true};
+    uint32_t blocks = k->cluster > 1 ? k->cluster : 1, threads = blocks * k->threads;
+    for (int64_t block = 0; block < k->grid[0]->value && ok; block += blocks) {
+        Sim s = {.k = k, .a = arena_new(), .buffers = buffers, .counts = counts, .threads = threads, .epoch = 1, .meetings = 1, .ok = true};
         s.syms = map_new(s.a);
-        s.values = arena_alloc(s.a, (size_t)(k->n_ids + 1) * k->threads * 16 * sizeof *s.values);
+        s.values = arena_alloc(s.a, (size_t)(k->n_ids + 1) * threads * 16 * sizeof *s.values);
         s.carry = arena_new_array(s.a, double *, k->n_ids + 1);
-        s.active = arena_new_array(s.a, bool, k->threads);
-        s.waited = arena_new_array(s.a, bool, k->threads);
-        s.commits = arena_new_array(s.a, uint32_t, k->threads);
+        s.active = arena_new_array(s.a, bool, threads);
+        s.waited = arena_new_array(s.a, bool, threads);
+        s.commits = arena_new_array(s.a, uint32_t, threads);
         s.places_wait = kernel_places_wait(k);
         s.shared = arena_new_array(s.a, double *, k->shared.n + 1);
         s.marks = arena_new_array(s.a, Mark *, k->shared.n + 1);
         for (uint32_t i = 0; i < k->shared.n; i++) {
-            s.shared[i] = arena_new_array(s.a, double, k->shared.data[i].count);
-            s.marks[i] = arena_new_array(s.a, Mark, k->shared.data[i].count);
-            for (uint32_t j = 0; j < k->shared.data[i].count; j++)
+            uint32_t count = blocks * k->shared.data[i].count;
+            s.shared[i] = arena_new_array(s.a, double, count);
+            s.marks[i] = arena_new_array(s.a, Mark, count);
+            for (uint32_t j = 0; j < count; j++)
                 s.shared[i][j] = NAN;
         }
-        for (uint32_t t = 0; t < k->threads; t++) {
+        for (uint32_t t = 0; t < threads; t++) {
             s.active[t] = true;
-            set_sym(&s, k->thread, t, t);
-            set_sym(&s, k->block[0], t, block);
+            set_sym(&s, k->thread, t, t % k->threads);
+            set_sym(&s, k->block[0], t, block + t / k->threads);
         }
         run_block(&s, &k->body);
         if (s.copies.n)
