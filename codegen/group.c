@@ -125,17 +125,18 @@ static bool columns_wait(Former *f, const Node *n, Dim rows)
 }
 
 /* Reduced along what is contiguous in memory, where its results stand side by side along the contiguous dim of what is stored: a row's
- * threads would store a column, a line of memory an element. */
-static bool turns(const Group *g, const Node *n, uint32_t mask)
+ * threads would store a column, a line of memory an element. Or the other way round. */
+bool group_turns(const Group *g, const Node *n, uint32_t mask)
 {
     enum { LONG = 32 };
     uint32_t last = g->domain.rank;
     while (last > 0 && dim_is(g->domain.d[last - 1], 1))
         last--;
-    int64_t along = 1;
+    int64_t along = 1, across = 1;
     for (uint32_t d = 0; d < last; d++)
-        along *= mask & 1u << d ? 1 : dim_typical(g->domain.d[d]);
-    return last && mask & 1u << (last - 1) && along >= LONG && reduces_contiguous(n);
+        *(mask & 1u << d ? &across : &along) *= dim_typical(g->domain.d[d]);
+    bool side_by_side = last && mask & 1u << (last - 1);
+    return last && side_by_side == reduces_contiguous(n) && along >= LONG && (side_by_side || across >= LONG);
 }
 
 static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
@@ -168,7 +169,7 @@ static const char *reduce_refused(Former *f, Build *b, Node *n, const Visit *v)
             rows = dim_mul(f->p, rows, g->domain.d[d]);
     if (dim_typical(reduced_count(f->p, n)) > 65536 && dim_typical(rows) < 2 * f->o->machine.units)
         return "few long rows: the reduction alone uses the whole device";
-    if (f->o->machine.target == TARGET_CUDA && turns(g, n, mask))
+    if (f->o->machine.target == TARGET_CUDA && group_turns(g, n, mask))
         return "its results stand across the rows of what reads them";
     if (mask != group_long_dims(g) && columns_wait(f, n, rows))
         return "few columns: the reduction alone uses the whole device";

@@ -65,6 +65,7 @@ void group_split_domain(Former *f, Node *n);
 /* The visits of groups that became one, as one over the surviving group's symbols; how many are left. */
 uint32_t group_settle_visits(Former *f, Node *n);
 /* Dims of the domain that are longer than 1. */
+bool group_turns(const Group *g, const Node *n, uint32_t mask);
 uint32_t group_long_dims(const Group *g);
 
 /* group_near.c */

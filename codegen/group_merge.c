@@ -223,7 +223,7 @@ static bool merge_along_rows(Former *f, Node *n, const Visit *along, const Visit
         return false;
     uint32_t outer = plain_dims(a->g, n, &along->at[0]), all = plain_dims(b->g, n, &once->at[0]);
     if (!outer || outer == group_long_dims(a->g) || !all || all != group_long_dims(b->g) || (a->g->reduces.n && a->g->outer_mask != outer) ||
-        (b->g->reduces.n && b->g->outer_mask != all))
+        (b->g->reduces.n && b->g->outer_mask != all) || (f->o->machine.target == TARGET_CUDA && group_turns(a->g, n, outer)))
         return false;
     memcpy(b->as, b->g->sym, sizeof b->as);
     for (uint32_t k = 0; k < node_rank(n); k++)
