@@ -29,10 +29,15 @@ static double stored_bytes(const Node *n)
     return least;
 }
 
-/* Is only a part of `n` read, by this user? */
-static bool reads_part(const Node *user, const Node *n)
+/* Bytes of the part of `n` that this user reads; negative: all of it. Of matrices by group no more than there are rows. */
+static double part_bytes(const Node *user, const Node *n)
 {
-    return user->op == OP_SLICE || (user->op == OP_GATHER && user->in[0] == n && user->in[1] != n);
+    if (user->op == OP_SLICE || (user->op == OP_GATHER && user->in[0] == n && user->in[1] != n))
+        return bytes_of(&user->type);
+    if (user->op != OP_GROUPED_MATMUL || user->in[1] != n || user->in[2] == n)
+        return -1;
+    Type rows = {.shape = {1, {user->type.shape.d[0]}}}, groups = {.shape = {1, {n->type.shape.d[0]}}};
+    return bytes_of(&n->type) * fmin(1, elements(&rows) / elements(&groups));
 }
 
 static double read_bytes(const Node *n, const Uses *uses)
@@ -42,9 +47,10 @@ static double read_bytes(const Node *n, const Uses *uses)
 
     for (uint32_t i = from; i < to; i++) {
         const Node *user = uses->user[i];
-        if (!user || !reads_part(user, n))
+        double part = user ? part_bytes(user, n) : -1;
+        if (part < 0)
             return whole;
-        parts += bytes_of(&user->type);
+        parts += part;
     }
     return fmin(parts, whole);
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Matrix products of Pawl next to the libraries' on a GPU: time, and error against fp64.
 
-    PYTHONPATH=python python3 bench/gemm.py [fp32] [numerics] [bf16] [epilogue] [tuning] [--json FILE]
+    PYTHONPATH=python python3 bench/gemm.py [fp32] [numerics] [bf16] [epilogue] [grouped] [tuning] [--json FILE]
 
     fp32      fp32 products on tensor cores next to cuBLAS fp32: the kernel alone, with the splitting of a, of both operands
     numerics  the fp32 class's rule on distributions that catch what a reduced significand hides; Inf and NaN as cuBLAS has them
     bf16      next to cuBLASLt: the best of its 16 heuristics
     epilogue  bf16 with something behind the product: in the product's kernel, behind the library, and torch.compile
+    grouped   bf16, rows in groups against a matrix each (experts): next to torch._grouped_mm
     tuning    three fresh tunings of one product: how long they take and how far they are apart
 
 Tasks are written into a folder, tuned and compiled by the command line, and timed in this process on one stream with cold L2 and
@@ -300,6 +301,91 @@ def run_bf16(bench, section, name, dims, ways, theirs, more, plain=None):
             print(f"{'':<26}   tuning {w}: {step}")
 
 
+# ---- grouped: experts ----------------------------------------------------------------------------------------------------
+# Qwen3-30B-A3B: 128 experts, 8 a token; gate and up, down; 4096 tokens, 512, 8
+GROUPED_SHAPES = [("plain", 32768, 1536, 2048), ("plain", 32768, 2048, 768), ("plain", 4096, 1536, 2048), ("plain", 64, 1536, 2048),
+                  ("swiglu", 32768, 1536, 2048), ("swiglu", 64, 1536, 2048)]
+GROUPED = "grouped_matmul(%x, %w, %e, trans_b=1)"
+GROUPED_GRAPHS = {"plain": GROUPED, "swiglu": f"mul(silu(slice({GROUPED}, axis=1, start=0, size=N // 2)), "
+                                              f"slice({GROUPED}, axis=1, start=N // 2, size=N // 2))"}
+
+
+def by_group(x, w, ends):
+    parts, start = [], 0
+    for end, matrix in zip(ends.tolist(), w):
+        parts.append(x[start:end] @ matrix.T)
+        start = end
+    return torch.cat(parts)
+
+
+def swiglu(h):
+    gate, up = h.chunk(2, -1)
+    return torch.nn.functional.silu(gate) * up
+
+
+def grouped(bench, maker):
+    made = {}
+    for name, t, n, k in GROUPED_SHAPES:
+        full = f"grouped_{name}_{t}x{n}x{k}"
+        if bench.wants(full):
+            experts = 4 if bench.options.rehearse else 128
+            dims = {**dict(zip("TNK", bench.small(t, n, k))), "E": experts}
+            inputs = {"x": "bf16[T, K]", "w": "bf16[E, N, K]", "e": f"i32[E] ~ steps({dims['T'] / experts})"}
+            made[name, t, n, k] = dims, Compiled(full, task(full, dims, inputs, GROUPED_GRAPHS[name], numerics="bf16"), GEMM)
+    if not maker.make([c for _, c in made.values()]):
+        return
+    print("\nbf16, rows in groups (128 experts, rows spread at random); torch: torch._grouped_mm; with SwiGLU behind it torch.compile of both")
+    print(f"{'product':<26} {'torch us':>9} {'gemm us':>9} {'TF/s':>6} {'torch/gemm':>20} {'kernels: torch':>14} {'gemm':>9} {'ratio':>6} "
+          f"{'error':>8} {'torch':>8}  tuned s")
+    for (name, t, n, k), (dims, c) in made.items():
+        try:
+            run_grouped(bench, name, f"{name} {t}x{n}x{k}", dims, c)
+        except Exception as e:
+            bench.failed(f"{name} {t}x{n}x{k}", e)
+        c.close()
+        bench.release()
+
+
+def run_grouped(bench, form, name, dims, c):
+    from pawl.timing import Side, ratio_interval
+    if c.failed:
+        raise RuntimeError(c.failed)
+    t, n, k, experts = (dims[d] for d in "TNKE")
+    x, w = (draw(s, "normal", i, bench.device, torch.bfloat16) for i, s in enumerate([(t, k), (experts, n, k)]))
+    w *= k ** -0.5
+    picked = torch.randint(experts, (t,), generator=torch.Generator().manual_seed(3))
+    e = torch.bincount(picked, minlength=experts).cumsum(0).int().to(bench.device)
+    behind = swiglu if form == "swiglu" else lambda h: h                        # noqa: E731
+    multiply = by_group if bench.options.rehearse else lambda x, w, e: torch._grouped_mm(x, w.mT, offs=e)       # noqa: E731
+    theirs = lambda x, w, e: behind(multiply(x, w, e))                          # noqa: E731
+    if form == "swiglu" and not bench.options.rehearse:
+        torch._dynamo.reset()
+        theirs = torch.compile(theirs, dynamic=False)
+    with torch.no_grad():
+        start, y, y_torch, diff = 0, c(x, w, e), theirs(x, w, e), [0.0, 0.0, 0.0]
+        for i, end in enumerate(e.tolist()):                                    # in fp64, a group at a time
+            y64 = behind(x[start:end].double() @ w[i].double().T)
+            for j, z in enumerate((y[start:end].double() - y64, y_torch[start:end].double() - y64, y64)):
+                diff[j] += z.square().sum().item()
+            start = end
+        row = {"name": name, "error": {"gemm": math.sqrt(diff[0] / diff[2]), "torch": math.sqrt(diff[1] / diff[2])}}
+        sides = [Side("torch", [functools.partial(theirs, x, w, e)]), c.side("gemm", x, w, e)]
+        us = row["us"] = bench.time(sides)
+        row["kernels"] = {s.name: bench.kernels(s) for s in sides}
+    row["ratio"] = ratio_interval(sides[0].samples, sides[1].samples)
+    row["tune_s"], row["tune_steps"], row["tuned"] = c.tune_s, c.steps, [(r["schedule"], r["us"], r["tried"]) for r in c.tuned]
+    row["flops"] = flops = 2.0 * t * n * k
+    wrong = not row["error"]["gemm"] <= 1.5 * row["error"]["torch"] + 1e-3
+    bench.bad += wrong
+    bench.keep("grouped", **row)
+    own = {s: sum(row["kernels"][s].values()) or math.nan for s in row["kernels"]}
+    r = row["ratio"]
+    print(f"{name:<26} {us['torch']:9.1f} {us['gemm']:9.1f} {tflops(flops, us['gemm']):6.1f} {f'{r[0]:6.3f} [{r[1]:.3f}, {r[2]:.3f}]':>20} "
+          f"{own['torch']:14.1f} {own['gemm']:9.1f} {own['torch'] / own['gemm']:6.3f} {row['error']['gemm']:8.1e} {row['error']['torch']:8.1e}"
+          f"{'  WRONG' if wrong else ''}  {c.tune_s}")
+    print(f"{'':<26}   gemm: {c.schedule('gemm')}", flush=True)
+
+
 # ---- tuning: how long, and how far apart ----------------------------------------------------------------------------------
 def tuning(bench, maker):
     m, n, k = bench.small(4096, 4096, 4096)
@@ -342,7 +428,7 @@ def tuning(bench, maker):
 
 
 # ---- all of it -----------------------------------------------------------------------------------------------------------
-SECTIONS = {"fp32": fp32, "numerics": numerics, "bf16": bf16, "epilogue": epilogue, "tuning": tuning}
+SECTIONS = {"fp32": fp32, "numerics": numerics, "bf16": bf16, "epilogue": epilogue, "grouped": grouped, "tuning": tuning}
 
 
 def main():

@@ -64,6 +64,8 @@ json_t *product_json(Job *j, const Group *g, const DbTuning *t)
     json_object_set_new(p, "n", json_number(value_of(n)));
     json_object_set_new(p, "k", json_number(value_of(k)));
     json_object_set_new(p, "batch", json_number(value_of(batch)));
+    if (g->matmul->op == OP_GROUPED_MATMUL)
+        json_object_set_new(p, "groups", json_number(value_of(g->matmul->in[2]->type.shape.d[0])));
     json_object_set_new(p, "format", json_text(format_of(j, g)));
     json_object_set_new(p, "class", json_text(numclass_name(j->task->numerics.matmul)));
     json_object_set_new(p, "predicted_tflops", json_number(flops / g->predicted_seconds * 1e-12));
@@ -105,6 +107,8 @@ void product_print(FILE *to, const json_t *product, double us)
         fprintf(to, "%g of %gx%gx%g", number(product, "batch"), number(product, "m"), number(product, "n"), number(product, "k"));
     else
         fprintf(to, "%gx%gx%g", number(product, "m"), number(product, "n"), number(product, "k"));
+    if (number(product, "groups") > 0)
+        fprintf(to, " in %g groups", number(product, "groups"));
     fprintf(to, ", %s, class %s", text(product, "format"), text(product, "class"));
     if (number(product, "tflops") > 0)
         fprintf(to, ", %.3g TFLOP/s", number(product, "tflops"));

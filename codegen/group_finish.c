@@ -78,9 +78,14 @@ static Dim touched(Former *f, Dim d, Map *seen)
     return count;
 }
 
-/* Bytes of an input that the group reads: of a slice only the slice. Products and scans read what they name, whole. */
-static Dim bytes_read_of(Former *f, const Node *n, const GroupAccesses *all)
+/* Bytes of an input that the group reads: of a slice only the slice. Products and scans read what they name, whole; of matrices by group
+ * no more than there are rows. */
+static Dim bytes_read_of(Former *f, const Group *g, const Node *n, const GroupAccesses *all)
 {
+    if (g->matmul && g->matmul->op == OP_GROUPED_MATMUL && n == g->matmul->in[1]) {
+        Dim groups = n->type.shape.d[0], matrix = dim_floordiv(f->p, node_bytes(f->p, n), groups);
+        return dim_mul(f->p, dim_min(f->p, g->matmul->type.shape.d[0], groups), matrix);
+    }
     Dim sum = dim_const(f->p, 0), whole = shape_count(f->p, &n->type.shape);
     bool any = false;
     for (uint32_t i = 0; i < all->n; i++) {
@@ -98,7 +103,7 @@ static void count_traffic(Former *f, Group *g)
     GroupAccesses all = group_accesses(f->cx, g);
     g->bytes_read = g->bytes_written = g->flops = dim_const(f->p, 0);
     for (uint32_t i = 0; i < g->inputs.n; i++)
-        g->bytes_read = dim_add(f->p, g->bytes_read, bytes_read_of(f, g->inputs.data[i], &all));
+        g->bytes_read = dim_add(f->p, g->bytes_read, bytes_read_of(f, g, g->inputs.data[i], &all));
     for (uint32_t i = 0; i < g->outputs.n; i++)
         g->bytes_written = dim_add(f->p, g->bytes_written, node_bytes(f->p, g->outputs.data[i].node));
     for (uint32_t i = 0; i < g->nodes.n; i++) {

@@ -6,7 +6,7 @@
  *
  * A group may read two parts of the product side by side (gate and up of stacked projections): a tile then has half its columns from
  * each. Products of split operands (split_matmul) carry their format in their operands' types; which one is allowed was decided by the
- * pass that split them.
+ * pass that split them. Of products whose rows are in groups (grouped_matmul) a tile has rows of one, whose end masks them.
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
  * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; bulk=1: the piece is not staged but

@@ -29,6 +29,7 @@ static void test_qwen3(void **state)
         {"qwen3/swiglu", "y bf16[B, S, 6144]"},
         {"qwen3/mlp", "y bf16[B, S, 2048]"},
         {"qwen3/sdpa_prelude", "q bf16[B, 16, S, 128]", "k bf16[B, 8, S, 128]", "v bf16[B, 8, S, 128]"},
+        {"qwen3_moe/experts", "y bf16[T, 2048]"},
     };
     (void)state;
 
