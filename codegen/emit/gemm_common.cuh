@@ -98,37 +98,52 @@ struct GemmTiles {
         return x;
     }
 
-    // By all threads, when the ends are there. What they say counts as the largest up to there, within 0 and m.
+    // Where a group ends. What the ends say counts as the largest up to there, `before` being what that was, within 0 and m.
+    static __device__ __forceinline__ int group_end(const GemmProblem &p, int group, int before)
+    {
+        if (group >= p.groups)
+            return p.m;
+        const long long said = p.wide_ends ? static_cast<const long long *>(p.ends)[group] : static_cast<const int *>(p.ends)[group];
+        return said < before ? before : said < p.m ? (int)said : p.m;
+    }
+
+    // By all threads, when the ends are there. A lane of the first warp has some neighbouring groups: it looks how far they reach, then,
+    // knowing where they begin, how many rows of tiles they have, then, knowing how many are before them, writes that down.
     static __device__ __forceinline__ void find_groups(const GemmProblem &p, int *table)
     {
-        const int lane = threadIdx.x;
-        int tiles = 0, row = 0;
-        #pragma unroll 1
-        for (int first = 0; lane < 32 && first < p.groups + 2; first += 32) {
-            const int group = first + lane;
-            int end = p.m;
-            if (group < p.groups) {
-                const long long said = p.wide_ends ? static_cast<const long long *>(p.ends)[group] : static_cast<const int *>(p.ends)[group];
-                end = said < row ? row : said < p.m ? (int)said : p.m;
-            }
+        const int lane = threadIdx.x, each = (p.groups + 2 + 31) / 32, first = lane * each;
+        if (lane < 32) {
+            int reach = 0, tiles = 0;
+            for (int i = 0; i < each; i++)
+                reach = group_end(p, first + i, reach);
             #pragma unroll
             for (int d = 1; d < 32; d *= 2) {
-                const int before = __shfl_up_sync(0xffffffffu, end, d);
-                end = lane >= d && before > end ? before : end;
+                const int before = __shfl_up_sync(0xffffffffu, reach, d);
+                reach = lane >= d && before > reach ? before : reach;
             }
-            const int left = __shfl_up_sync(0xffffffffu, end, 1), begin = lane ? left : row, own = (end - begin + HEIGHT - 1) / HEIGHT;
-            int sum = own;
+            reach = __shfl_up_sync(0xffffffffu, reach, 1);
+            const int begin = lane ? reach : 0;
+            int row = begin;
+            for (int i = 0; i < each; i++) {
+                const int end = group_end(p, first + i, row);
+                tiles += (end - row + HEIGHT - 1) / HEIGHT;
+                row = end;
+            }
+            int sum = tiles;
             #pragma unroll
             for (int d = 1; d < 32; d *= 2) {
                 const int before = __shfl_up_sync(0xffffffffu, sum, d);
                 sum += lane >= d ? before : 0;
             }
-            if (group < p.groups + 2) {
-                table[2 * group] = tiles + sum - own;
-                table[2 * group + 1] = begin;
+            row = begin;
+            tiles = sum - tiles;
+            for (int i = 0; i < each && first + i < p.groups + 2; i++) {
+                table[2 * (first + i)] = tiles;
+                table[2 * (first + i) + 1] = row;
+                const int end = group_end(p, first + i, row);
+                tiles += (end - row + HEIGHT - 1) / HEIGHT;
+                row = end;
             }
-            tiles += __shfl_sync(0xffffffffu, sum, 31);
-            row = __shfl_sync(0xffffffffu, end, 31);
         }
         __syncthreads();
     }
