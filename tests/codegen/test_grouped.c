@@ -137,6 +137,15 @@ static void without_wgmma(void **s)
     run_all((RunOptions){.arch = "sm_86", .schedule = 5});
 }
 
+/* Reductions of whole rows behind it, in two steps (passes/tile_reductions.c). */
+static void rows_reduced_in_pieces(void **state)
+{
+    static const char text[] = "graph g { input %x : bf16[150, 64]\nparam %w : bf16[6, 192, 64]\n" ENDS("6", "randint(0, 50)")
+                               "%h = grouped_matmul(%x, %w, %e, trans_b=1)\n%y = softmax(%h)\n%z = amax(%h, axes=[1])\nreturn %y, %z }";
+    (void)state;
+    assert_true(run_graph(text, &(RunOptions){.fuse = true, .sim = true, .kind = "gemm", .passes = true, .piece = 64}, 5));
+}
+
 static void symbolic_rows_on_tensor_cores(void **state)
 {
     static const int64_t rows[] = {0, 1, 70, 150};
@@ -153,7 +162,7 @@ int main(void)
     const char *why;
     const struct CMUnitTest tests[] = {cmocka_unit_test(on_the_cpu), cmocka_unit_test(generic_kernels), cmocka_unit_test(symbolic_rows)};
     const struct CMUnitTest compiled[] = {cmocka_unit_test(on_wgmma), cmocka_unit_test(in_turn), cmocka_unit_test(in_clusters), cmocka_unit_test(without_wgmma),
-                                          cmocka_unit_test(symbolic_rows_on_tensor_cores)};
+                                          cmocka_unit_test(rows_reduced_in_pieces), cmocka_unit_test(symbolic_rows_on_tensor_cores)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (!nvrtc_available(&why))
         printf("SKIP: kernels of kind gemm: %s\n", why);
