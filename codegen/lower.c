@@ -235,7 +235,8 @@ static KInst *lower_pad(Lower *l, const Node *n, const Index *at, uint32_t lanes
 }
 
 /* Lanes that cannot share an address: one by one. */
-static KInst *lower_by_lane(Lower *l, const Node *n, const Index *at, uint32_t lanes, KInst *(*one)(Lower *, const Node *, const Index *, uint32_t))
+static KInst *lower_by_lane(Lower *l, const Node *n, const Index *at, uint32_t lanes,
+                            KInst *(*one)(Lower *, const Node *, const Index *, uint32_t))
 {
     Kernel *k = l->k;
     DimPool *p = k->cx->dims;

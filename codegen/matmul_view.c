@@ -31,8 +31,8 @@ static Node *view_base(DimPool *p, Node *x, Index *at)
     return x;
 }
 
-/* Coordinates in operand k as functions of a batch number (of a grouped product's second one: its group), a row and a column; *rows is the extent of the row. Operands come in pairs:
- * even ones are left factors, odd ones right factors. */
+/* Coordinates in operand k as functions of a batch number (of a grouped product's second one: its group), a row and a column; *rows is
+ * the extent of the row. Operands come in pairs: even ones are left factors, odd ones right factors. */
 static Index operand_coords(DimPool *p, const Node *n, uint32_t k, Dim batch, Dim *row, Dim *col, Dim *rows)
 {
     const Shape *s = &n->in[k]->type.shape;

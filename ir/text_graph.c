@@ -269,7 +269,8 @@ static bool parse_dist(const TextScope *s, const TextExpr *e, DType t, Dist *out
     if ((out->kind == DIST_UNIFORM || out->kind == DIST_RANDINT) && !(out->a < out->b))
         return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, NULL, "%s(%g, %g) is empty", e->name, out->a, out->b);
     if (!dtype_is_float(t) && t != DT_BOOL && out->kind != DIST_RANDINT && out->kind != DIST_CONSTANT && out->kind != DIST_STEPS)
-        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "use randint(lo, hi), constant(c) or steps(size)", "%s cannot fill %s", e->name, dtype_name(t));
+        return diag_error(s->cx->diags, PAWL_EXIT_INVALID, loc, "use randint(lo, hi), constant(c) or steps(size)",
+                          "%s cannot fill %s", e->name, dtype_name(t));
     return true;
 }
 

@@ -45,8 +45,8 @@ struct GemmPlace { int row, col, batch, end; };
 
 // Tiles of HEIGHT rows by WIDTH columns of each part. BAND rows of tiles at a time, down first: tiles that run together share rows of
 // A and columns of B in the L2 cache.
-// With groups: those of a group, then those of the next; B's batch is the group. The table has of each group the number of rows of tiles
-// before it and its first row, then the same of what is behind the last one, whose tiles are empty sums, and of the end.
+// With groups: those of a group, then those of the next; B's batch is the group. The table has of each group the number of rows of
+// tiles before it and its first row, then the same of what is behind the last one, whose tiles are empty sums, and of the end.
 template <int HEIGHT, int WIDTH, int BAND>
 struct GemmTiles {
     static __device__ __forceinline__ int down(const GemmProblem &p) { return (p.m + HEIGHT - 1) / HEIGHT; }
@@ -56,7 +56,10 @@ struct GemmTiles {
         return p.groups ? p.table[2 * p.groups + 2] * across(p) : down(p) * across(p) * p.batch;
     }
     // Those that are no empty sums: the first ones.
-    static __device__ __forceinline__ int multiplied(const GemmProblem &p) { return p.groups ? p.table[2 * p.groups] * across(p) : count(p); }
+    static __device__ __forceinline__ int multiplied(const GemmProblem &p)
+    {
+        return p.groups ? p.table[2 * p.groups] * across(p) : count(p);
+    }
     static __device__ __forceinline__ bool is_multiplied(const GemmProblem &p, int tile) { return !p.groups || tile < multiplied(p); }
 
     // The place of a tile among rows by columns of them.

@@ -42,7 +42,8 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
 
     static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p, int tile)
     {
-        return Tiles::is_multiplied(p, tile) ? (p.k + BK * INTERVAL - 1) / (BK * INTERVAL) * INTERVAL : 0;     // past the end copies bring zeros
+        const int all = (p.k + BK * INTERVAL - 1) / (BK * INTERVAL) * INTERVAL;                // past the end copies bring zeros
+        return Tiles::is_multiplied(p, tile) ? all : 0;
     }
 
     static __device__ __forceinline__ int first_tile() { return blockIdx.x / CLUSTER; }

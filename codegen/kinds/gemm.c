@@ -156,7 +156,8 @@ static double cost(const KindProblem *p, const Schedule *s)
     return predict(p, &x, s);
 }
 
-/* Shared memory beside the ring: the staged pieces, or two boxes' worth of each output a warp, whose places are multiples of 1 KB; the table of groups. */
+/* Shared memory beside the ring: the staged pieces, or two boxes' worth of each output a warp, whose places are multiples of 1 KB; the
+ * table of groups. */
 static uint32_t beside(const KindProblem *p, const KGemm *g)
 {
     uint32_t bytes = g->bulk ? 1024 : 4 * gemm_staging_count(g);

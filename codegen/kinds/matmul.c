@@ -74,7 +74,8 @@ static double cost(const KindProblem *p, const Schedule *s)
     Dim m, n, k, batch;
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
     int64_t mb = schedule_get(s, "mb", 1), nb = schedule_get(s, "nb", 1);
-    double blocks = (double)dim_typical(batch) * (double)dim_typical(product_row_tiles(d, p->g->matmul, m, mb)) * (double)dim_typical(tiles(d, n, nb));
+    double down = (double)dim_typical(product_row_tiles(d, p->g->matmul, m, mb));
+    double blocks = (double)dim_typical(batch) * down * (double)dim_typical(tiles(d, n, nb));
     double memory = group_seconds_memory(p), seconds;
     if (p->m->target == TARGET_CUDA) {                       /* whole tiles are computed, one block after the other on a unit */
         double block = 2.0 * (double)(mb * nb) * (double)dim_typical(k) / (p->m->flops_fma * 0.3 / p->m->units);
@@ -90,7 +91,8 @@ static Dim grid(const KindProblem *p, const Schedule *s)
     DimPool *d = p->cx->dims;
     Dim m, n, k, batch;
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
-    return dim_mul(d, batch, dim_mul(d, product_row_tiles(d, p->g->matmul, m, schedule_get(s, "mb", 1)), tiles(d, n, schedule_get(s, "nb", 1))));
+    Dim down = product_row_tiles(d, p->g->matmul, m, schedule_get(s, "mb", 1));
+    return dim_mul(d, batch, dim_mul(d, down, tiles(d, n, schedule_get(s, "nb", 1))));
 }
 
 static uint32_t threads(const KindProblem *p, const Schedule *s)
@@ -395,7 +397,8 @@ static bool build(KindBuild *b)
         (dot && x.pack))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: tiles do not divide");
     Dim one = dim_const(p, 1);                                 /* an empty product has no blocks, yet its kernel divides by tiles */
-    Dim tm = dim_max(p, product_row_tiles(p, x.n, x.m, x.mb), one), tn = dim_max(p, tiles(p, x.nn, x.nb), one), per_batch = dim_mul(p, tm, tn);
+    Dim tm = dim_max(p, product_row_tiles(p, x.n, x.m, x.mb), one), tn = dim_max(p, tiles(p, x.nn, x.nb), one);
+    Dim per_batch = dim_mul(p, tm, tn);
     x.at_batch = dim_floordiv(p, b->block, per_batch);
     Dim tile = dim_mod(p, b->block, per_batch);
     if (x.n->op == OP_GROUPED_MATMUL)
