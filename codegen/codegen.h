@@ -34,6 +34,9 @@ typedef struct Group {
     Vec(GroupReduce) reduces;           /* reductions along a row, operands' reductions first (level 0 depends on none) */
     uint32_t outer_mask;                /* with reduces: bit i: domain dim i is outer; the others are the row */
     Node *matmul;                       /* a matrix product whose result the outputs are made from; or NULL */
+    /* Groups over domains of their own that all read `matmul`: the lists of this one have what all of them have, outputs in their
+     * order; its own domain, the product's, is nobody's. None: it is a group as it stands. */
+    Vec(struct Group *) members;
     Vec(Node *) inputs;                 /* materialised nodes, inputs and weights that it loads, without literals */
     Vec(Node *) nodes;                  /* everything computed in it, operands first (incl. recomputed ones) */
     const char *text;                   /* in graph text, names canonical: what it computes; part of tuning keys */

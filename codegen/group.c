@@ -329,6 +329,8 @@ static void decide(Former *f, Node *n)
         read_by(f, n);
         return;
     }
+    if (group_share_product(f, n))
+        return;
     if (op_class(n->op) == CLASS_REDUCE && f->o->fuse)
         group_split_domain(f, n);
     if (op_class(n->op) == CLASS_REDUCE && f->o->fuse && readers > 1 && !f->must[n->id])

@@ -11,15 +11,22 @@ enum { MATMUL_PLACES = 2 };
 uint32_t matmul_columns(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, Dim *start);
 
 /* How a group reads its product, where a kind with a tile at hand may follow: element by element in any order of dims; two parts of
- * its columns side by side; or by reductions over `row` neighbouring columns. False: in another way. */
+ * its columns side by side; or by short rows (matmul_rows.c). False: in another way. */
 typedef struct {
     uint32_t parts;
     Dim start[MATMUL_PLACES], columns;         /* of each part: the first column, and how many */
-    bool by_columns;                           /* as matmul_columns has it; else every element once, at `at` */
-    Index at;
-    int64_t row;                               /* 0: no reductions */
+    bool by_columns;                           /* as matmul_columns has it */
+    Index at;                                  /* else the element that a position in the domain stands for, its column counted from start[0]; */
+    int64_t row;                               /* 0, or what it needs is anywhere in `row` neighbouring columns, the first of which that is: */
+    uint32_t outer;                            /* the domain's dims that count rows; the others are a row's columns, or there are none */
+    bool in_order;                             /* the rows of the whole product in the order of those dims, and `at` is not given */
 } MatmulReads;
 bool matmul_reads(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, MatmulReads *out);
+bool matmul_rows(Context *cx, const Group *g, const Node *n, MatmulReads *out);
+/* Do the digits of r->at count the rows of some of the product's columns? r->columns: how many columns. */
+bool matmul_row_digits(DimPool *p, const Group *g, uint32_t outer, const Node *n, int64_t row, MatmulReads *r);
+/* Coordinates in g's domain of an element of the product, its column counted from start[0]. Not for rows in order. */
+void matmul_coords(DimPool *p, const Group *g, const Node *n, const MatmulReads *r, const Index *element, Dim *coords);
 /* The coordinates in g's domain that read `element` of the product, where the group reads it at `at`; false: no such coordinates for every
  * element. */
 bool matmul_domain_at(DimPool *p, const Group *g, const Node *n, const Index *at, const Index *element, Dim *coords);

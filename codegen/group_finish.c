@@ -166,8 +166,14 @@ Groups *group_finish(Former *f)
         x->launch = x;
         x->inputs.n = unique_nodes(x->inputs.data, x->inputs.n);
         x->nodes.n = unique_nodes(x->nodes.data, x->nodes.n);
+        group_finish_members(f, x);
         find_levels(f, x);
         count_traffic(f, x);
+        for (uint32_t k = 0; k < x->members.n; k++) {
+            find_levels(f, x->members.data[k]);
+            count_traffic(f, x->members.data[k]);
+            group_describe(f->cx, x->members.data[k]);
+        }
         group_describe(f->cx, x);
     }
     return groups;

@@ -1,6 +1,6 @@
 /* codegen/group_form.h — the groups under way, as the files that form them share them: group.c walks the nodes and decides,
  * group_facts.c knows what can be said of them beforehand, group_merge.c makes one group of two, group_near.c keeps what is made of
- * a product beside it, group_finish.c orders the result. */
+ * a product beside it, group_share.c lets several groups have one product, group_finish.c orders the result. */
 #pragma once
 #include "codegen/group.h"
 #include "codegen/kind.h"
@@ -71,6 +71,10 @@ uint32_t group_long_dims(const Group *g);
 /* group_near.c */
 bool group_store_in_pieces(Former *f, Node *n);
 bool group_stays_with_product(Former *f, const Node *n);
+
+/* group_share.c */
+bool group_share_product(Former *f, Node *n);
+void group_finish_members(Former *f, Group *g);
 
 /* group_finish.c */
 Groups *group_finish(Former *f);

@@ -26,6 +26,7 @@ typedef struct KindBuild {
 struct KernelKind {
     const char *name;
     bool alone;                     /* its kernels share their launch with no other group */
+    bool members;                   /* takes groups with members */
     bool waits;                     /* its sections say themselves where they wait for the kernels before them (K_WAIT) */
     /* Can it run the group at all? If not, *why_not says so in one sentence. */
     bool (*accepts)(const KindProblem *p, const char **why_not);

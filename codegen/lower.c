@@ -17,6 +17,9 @@ struct Lower {
     Vec(uint32_t) scopes;                /* log length at each scope's start */
     KInst *mask;
     bool stream;
+    const Node *asked;                   /* found by `find` */
+    LowerFind find;
+    void *find_arg;
     KInst *any_of, *any;                 /* `any`: some lane of the vector mask `any_of` is set */
 };
 
@@ -82,6 +85,13 @@ static KInst *recall(const Lower *l, const Node *n, const Index *at, KInst *mask
 void lower_know(Lower *l, const Node *n, const Index *at, KInst *value)
 {
     remember(l, n, at, NULL, 0, rounded(l, n, value));              /* lanes 0: for any width and mask */
+}
+
+void lower_find(Lower *l, const Node *n, LowerFind find, void *arg)
+{
+    l->asked = find ? n : NULL;
+    l->find = find;
+    l->find_arg = arg;
 }
 
 void lower_scope(Lower *l)
@@ -498,7 +508,8 @@ KInst *lower_value(Lower *l, const Node *n, const Index *at, uint32_t lanes)
     if (v)
         return v;
     uint64_t buffer = map_get(l->buffers, (uint64_t)(uintptr_t)n, 0);
-    v = buffer ? lower_load(l, (uint32_t)buffer - 1, n, at, lanes) : rounded(l, n, lower_fresh(l, n, at, lanes));
+    v = buffer ? lower_load(l, (uint32_t)buffer - 1, n, at, lanes)
+               : rounded(l, n, n == l->asked ? l->find(l->find_arg, at, lanes) : lower_fresh(l, n, at, lanes));
     remember(l, n, at, l->mask, lanes, v);
     return v;
 }

@@ -26,6 +26,9 @@ void   lower_buffer(Lower *l, const Node *n, uint32_t buffer);            /* n i
 bool   lower_buffer_of(const Lower *l, const Node *n, uint32_t *buffer);    /* false: n is not materialised here */
 /* Names the value of `n` at `at` (computed by the kind: a reduction's result) for the open scope. */
 void   lower_know(Lower *l, const Node *n, const Index *at, KInst *value);
+/* Elements of `n` that nobody has named are asked for there. NULL: no more. */
+typedef KInst *(*LowerFind)(void *arg, const Index *at, uint32_t lanes);
+void   lower_find(Lower *l, const Node *n, LowerFind find, void *arg);
 /* From now on `n` is what its own type holds, not the fp32 that it was computed in: it is stored, and others put it together with
  * what this kernel reduces of it. */
 void   lower_as_stored(Lower *l, const Node *n);

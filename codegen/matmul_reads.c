@@ -54,79 +54,112 @@ static int domain_dim(const Group *g, Dim sym)
     return -1;
 }
 
-bool matmul_domain_at(DimPool *p, const Group *g, const Node *n, const Index *at, const Index *element, Dim *coords)
+/* The digits of `at` among the domain's dims, from `radix` on, at position `element` of the dim that it is of. */
+static bool digits_at(DimPool *p, const Group *g, Dim at, Dim element, Dim *radix, uint32_t *seen, Dim *coords)
 {
-    uint32_t seen = 0;
-    for (uint32_t d = 0; d < g->domain.rank; d++)
-        coords[d] = dim_const(p, 0);
-    for (uint32_t d = 0; d < node_rank(n); d++) {
-        Digit digit[MAX_RANK];
-        Dim radix = dim_const(p, 1), extent = n->type.shape.d[d];
-        if (dim_is(extent, 1))
-            continue;
-        uint32_t count = digits_of(at->d[d], digit, MAX_RANK);
-        for (uint32_t i = 0; i < count; i++) {
-            int dd = domain_dim(g, digit[i].sym);
-            if (dd < 0 || (seen & 1u << dd) || !dim_is(radix, digit[i].coef))
-                return false;
-            seen |= 1u << dd;
-            coords[dd] = dim_floordiv(p, element->d[d], radix);
-            if (i + 1 < count)
-                coords[dd] = dim_mod(p, coords[dd], g->domain.d[dd]);
-            radix = dim_mul(p, radix, g->domain.d[dd]);
-        }
-        if (radix != extent)
+    Digit digit[MAX_RANK];
+    uint32_t count = digits_of(at, digit, MAX_RANK);
+    for (uint32_t i = 0; i < count; i++) {
+        int dd = domain_dim(g, digit[i].sym);
+        if (dd < 0 || (*seen & 1u << dd) || !dim_is(*radix, digit[i].coef))
             return false;
+        *seen |= 1u << dd;
+        coords[dd] = dim_floordiv(p, element, *radix);
+        if (i + 1 < count)
+            coords[dd] = dim_mod(p, coords[dd], g->domain.d[dd]);
+        *radix = dim_mul(p, *radix, g->domain.d[dd]);
+    }
+    return true;
+}
+
+/* The same for all dims of the product, of which the last one begins with a digit of `row`; *columns: what its digits count to. */
+static bool all_digits(DimPool *p, const Group *g, uint32_t dims, const Node *n, const Index *at, int64_t row, const Index *element,
+                       Dim *coords, Dim *columns)
+{
+    uint32_t seen = 0, last = node_rank(n) - 1;
+    for (uint32_t d = 0; d <= last; d++) {
+        Dim radix = dim_const(p, d == last ? row : 1), extent = n->type.shape.d[d];
+        if (dim_is(extent, 1) && d < last)
+            continue;
+        if (!digits_at(p, g, at->d[d], element->d[d], &radix, &seen, coords) || (d < last && radix != extent))
+            return false;
+        *columns = radix;
     }
     for (uint32_t d = 0; d < g->domain.rank; d++)
-        if (!dim_is(g->domain.d[d], 1) && !(seen & 1u << d))
+        if (!dim_is(g->domain.d[d], 1) && (dims >> d & 1) != (seen >> d & 1))
             return false;
     return true;
 }
 
-/* ---- reductions along pieces of its rows --------------------------------------------------------------------------------------- */
-/* The elements that one position among the outer dims uses are neighbours: `row` of them. 0: they are not. */
-static int64_t row_length(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at)
+enum { ALL_DIMS = (1 << MAX_RANK) - 1 };
+
+bool matmul_domain_at(DimPool *p, const Group *g, const Node *n, const Index *at, const Index *element, Dim *coords)
 {
-    DimPool *p = cx->dims;
-    Dim zero = dim_const(p, 0), outer = zero, inner = zero, row = reduced_count(p, g->reduces.data[0].node), rows = group_row_count(p, g);
-    if (!dim_is_const(row) || row->value < 2 || (rows != row && !dim_is(rows, 1)))
-        return 0;
-    for (uint32_t i = 0; i < g->reduces.n; i++)
-        if (reduced_count(p, g->reduces.data[i].node) != row || reduce_op(g->reduces.data[i].node) == OP_NONE)
-            return 0;
-    for (uint32_t d = 0; d < g->domain.rank; d++) {
-        Dim *to = g->outer_mask & 1u << d ? &outer : &inner;
-        *to = dim_add(p, dim_mul(p, *to, g->domain.d[d]), g->sym[d]);
+    Dim columns;
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        coords[d] = dim_const(p, 0);
+    return all_digits(p, g, ALL_DIMS, n, at, 1, element, coords, &columns) && columns == n->type.shape.d[node_rank(n) - 1];
+}
+
+static Index origin(DimPool *p)
+{
+    Index at = {0};
+    for (uint32_t d = 0; d < MAX_RANK; d++)
+        at.d[d] = dim_const(p, 0);
+    return at;
+}
+
+bool matmul_row_digits(DimPool *p, const Group *g, uint32_t outer, const Node *n, int64_t row, MatmulReads *r)
+{
+    Index any = origin(p);
+    Dim coords[MAX_RANK];
+    return all_digits(p, g, outer, n, &r->at, row, &any, coords, &r->columns) &&
+           dim_le(p, dim_add(p, r->start[0], r->columns), n->type.shape.d[node_rank(n) - 1]);
+}
+
+/* Every element of a range of the product's columns once, in any order of dims. */
+static bool any_order(DimPool *p, const Group *g, const Node *n, const Index *at, MatmulReads *r)
+{
+    uint32_t last = node_rank(n) - 1;
+    r->at = *at;
+    r->start[0] = dim_const(p, at->d[last]->value);
+    r->at.d[last] = dim_sub(p, at->d[last], r->start[0]);
+    return r->start[0]->value >= 0 && matmul_row_digits(p, g, ALL_DIMS, n, 1, r);
+}
+
+void matmul_coords(DimPool *p, const Group *g, const Node *n, const MatmulReads *r, const Index *element, Dim *coords)
+{
+    Dim columns, last = element->d[node_rank(n) - 1];
+    for (uint32_t d = 0; d < g->domain.rank; d++)
+        coords[d] = dim_const(p, 0);
+    if (r->row) {
+        Shape inner = {0};
+        for (uint32_t d = 0; d < g->domain.rank; d++)
+            if (!(r->outer & 1u << d))
+                inner.d[inner.rank++] = g->domain.d[d];
+        Index in = index_unflatten(p, &inner, dim_mod(p, last, dim_const(p, r->row)));
+        for (uint32_t d = 0, i = 0; d < g->domain.rank; d++)
+            if (!(r->outer & 1u << d))
+                coords[d] = dim_is(inner.d[i], 1) ? dim_const(p, 0) : in.d[i], i++;
     }
-    for (uint32_t i = 0; i < n_at; i++) {
-        Dim rest = dim_sub(p, index_flatten(p, &n->type.shape, &at[i]), dim_mul(p, outer, row));
-        bool summed = rest->kind == DIM_SYM && domain_dim(g, rest) < 0 && rest->lo == 0 && rest->hi == row->value - 1;
-        if (!summed && (dim_is(rows, 1) || rest != inner))
-            return 0;
-    }
-    return row->value;
+    bool known = r->by_columns || all_digits(p, g, r->row ? r->outer : ALL_DIMS, n, &r->at, r->row ? r->row : 1, element, coords, &columns);
+    pawl_assert(known, "no coordinates for an element of the product");
+    if (r->by_columns)
+        memcpy(coords, element->d, sizeof(Dim) * node_rank(n));
 }
 
 bool matmul_reads(Context *cx, const Group *g, const Node *n, const Index *at, uint32_t n_at, MatmulReads *out)
 {
-    enum { LONGEST_ROW = 128 };
-    *out = (MatmulReads){.parts = 1, .start = {dim_const(cx->dims, 0)}, .columns = n->type.shape.d[node_rank(n) - 1]};
+    DimPool *p = cx->dims;
+    *out = (MatmulReads){.parts = 1, .start = {dim_const(p, 0)}, .columns = n->type.shape.d[node_rank(n) - 1]};
     if (!n_at)
         return false;
-    if (g->reduces.n) {
-        int64_t row = out->row = row_length(cx, g, n, at, n_at);
-        return row && row <= LONGEST_ROW && (row & (row - 1)) == 0 && dim_divides(cx->dims, dim_const(cx->dims, row), out->columns);
-    }
-    Index any = {0};
-    Dim coords[MAX_RANK];
-    for (uint32_t d = 0; d < node_rank(n); d++)
-        any.d[d] = dim_const(cx->dims, 0);
-    out->at = at[0];
-    if (n_at == 1 && matmul_domain_at(cx->dims, g, n, &at[0], &any, coords))
+    if (g->reduces.n)
+        return matmul_rows(cx, g, n, out);
+    if (n_at == 1 && any_order(p, g, n, &at[0], out))
         return true;
     out->parts = matmul_columns(cx, g, n, at, n_at, out->start);
-    out->columns = out->parts ? g->domain.d[g->domain.rank - 1] : out->columns;
+    out->columns = g->domain.d[g->domain.rank - 1];
     out->by_columns = true;
-    return out->parts > 0;
+    return out->parts > 0 || matmul_rows(cx, g, n, out);
 }

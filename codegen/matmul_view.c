@@ -155,6 +155,9 @@ static bool countable(DimPool *p, const Node *n)
 const char *matmul_not_gemm(Context *cx, const Node *n, const CodegenOptions *o)
 {
     DType t = n->in[0]->type.dtype;
+    for (uint32_t i = 0; i < o->n_no_kinds; i++)
+        if (!strcmp(o->no_kinds[i], "gemm"))
+            return "kind gemm is left out";
     if (o->machine.target != TARGET_CUDA || !o->machine.tensor_cores)
         return "no tensor cores that a template of ours knows";
     if (o->emitter == EMITTER_LLVM || !nvrtc_available(NULL))
@@ -180,7 +183,7 @@ const char *group_takes_matmul(Context *cx, const Group *g, const Node *n, const
     if (g->matmul)
         return "a group holds one matrix product";
     if (matmul_reads(cx, g, n, at, n_at, &reads) && !matmul_not_gemm(cx, n, o))
-        return NULL;
+        return reads.row && !matmul_not_small(cx, n, &o->machine) ? "the product has few rows: its weights stream past them alone" : NULL;
     if (g->reduces.n)
         return "a reduction follows the matrix product";
     if (!matmul_columns(cx, g, n, at, n_at, start))

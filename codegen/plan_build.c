@@ -56,7 +56,7 @@ Schedule *group_space(Context *cx, const Group *g, const CodegenOptions *o, Aren
     for (uint32_t k = 0; kernel_kinds[k]; k++) {
         const char *why = NULL;
         Schedule s[MAX_SPACE];
-        if (!kind_allowed(o, kernel_kinds[k]->name) || !kernel_kinds[k]->accepts(&p, &why))
+        if (!kind_allowed(o, kernel_kinds[k]->name) || (g->members.n && !kernel_kinds[k]->members) || !kernel_kinds[k]->accepts(&p, &why))
             continue;
         uint32_t count = kernel_kinds[k]->space(&p, s, MAX_SPACE);
         double cost = count ? kernel_kinds[k]->cost(&p, &s[0]) : 0;
@@ -171,6 +171,22 @@ static int by_level(const void *a, const void *b)
 /* What a launch costs is seen beside work of this size only; larger kernels are better off with their own registers and schedule. */
 static const double small_seconds = 25e-6;
 
+static bool may_share_launch(Builder *b, const Group *g)
+{
+    return g->launch == g && group_threads(b, g) && shares_launch(&g->schedule) && g->predicted_seconds <= small_seconds;
+}
+
+/* Threads that the blocks of `first` and of those that join it should have: those of the group that takes longest keep their schedule. */
+static uint32_t common_threads(Builder *b, const Leveled *v, uint32_t n, Group *first)
+{
+    const Group *longest = first;
+    for (uint32_t i = 0; i < n && v[i].level == v[0].level; i++)
+        if (may_share_launch(b, v[i].g) && v[i].g->predicted_seconds > longest->predicted_seconds)
+            longest = v[i].g;
+    uint32_t threads = group_threads(b, longest);
+    return adapt_threads(b, first, threads) ? threads : group_threads(b, first);
+}
+
 /* Groups of one level do not depend on each other. On a GPU, small kernels of one block size go into one launch. */
 static void plan_launches(Builder *b, Groups *gs)
 {
@@ -185,12 +201,13 @@ static void plan_launches(Builder *b, Groups *gs)
         return;
     for (uint32_t i = 0; i < gs->n; i++) {
         Group *first = gs->g[i];
-        uint32_t threads = group_threads(b, first), sections = 1;
-        if (first->launch != first || !threads || !shares_launch(&first->schedule) || first->predicted_seconds > small_seconds)
+        uint32_t sections = 1;
+        if (!may_share_launch(b, first))
             continue;
+        uint32_t threads = common_threads(b, v + i, gs->n - i, first);
         for (uint32_t j = i + 1; j < gs->n && v[j].level == v[i].level && sections < MAX_SECTIONS; j++) {
             Group *g = gs->g[j];
-            if (g->launch == g && group_threads(b, g) && shares_launch(&g->schedule) && g->predicted_seconds <= small_seconds && adapt_threads(b, g, threads)) {
+            if (may_share_launch(b, g) && adapt_threads(b, g, threads)) {
                 g->launch = first;
                 sections++;
             }
@@ -311,17 +328,21 @@ static uint32_t scratch(void *arg, const char *name, DType t, Dim count, bool ze
  * element that was reduced in fp32 but is read back rounded shows (passes/tile_reductions.c). */
 static void round_what_is_stored(Lower *l, const Group *g)
 {
-    uint64_t along = group_outputs_along(g), reduced = 0;
-    for (uint32_t i = 0; i < g->outputs.n && i < 64; i++)
-        if (op_class(g->outputs.data[i].node->op) == CLASS_REDUCE)
-            reduced |= (uint64_t)1 << i;
-    for (uint32_t i = 0; g->reduces.n && (reduced & ~along) && i < g->outputs.n && i < 64; i++) {
-        const Node *n = g->outputs.data[i].node;
-        while (op_class(n->op) == CLASS_MOVEMENT && n->n_in == 1)
-            n = n->in[0];
-        if ((along >> i & 1) && (n->type.dtype == DT_F16 || n->type.dtype == DT_BF16))
-            lower_as_stored(l, n);
-    }
+    Group *const *part = g->members.n ? g->members.data : (Group *const[]){(Group *)g};
+    uint32_t parts = g->members.n ? g->members.n : 1;
+    bool reduced = false;
+    for (uint32_t k = 0; k < parts; k++)
+        for (uint32_t i = 0; part[k]->reduces.n && i < part[k]->outputs.n && i < 64; i++)
+            reduced |= op_class(part[k]->outputs.data[i].node->op) == CLASS_REDUCE && !(group_outputs_along(part[k]) >> i & 1);
+    for (uint32_t k = 0; reduced && k < parts; k++)
+        for (uint32_t i = 0; i < part[k]->outputs.n && i < 64; i++) {
+            const Node *n = part[k]->outputs.data[i].node;
+            while (op_class(n->op) == CLASS_MOVEMENT && n->n_in == 1)
+                n = n->in[0];
+            bool along = !part[k]->reduces.n || group_outputs_along(part[k]) >> i & 1;
+            if (along && (n->type.dtype == DT_F16 || n->type.dtype == DT_BF16))
+                lower_as_stored(l, n);
+        }
 }
 
 static bool build_section(Builder *b, Arguments *args, Group *g, Dim block)
@@ -494,6 +515,33 @@ static Group *behind_product(Builder *b, const Group *g)
     return rest;
 }
 
+/* As many of the groups, in their order, as go into one launch with the first. */
+static uint32_t launched_together(Builder *b, Group *const *g, uint32_t n)
+{
+    uint32_t count = 1, threads = group_threads(b, g[0]);
+    while (count < n && count < MAX_SECTIONS && shares_launch(&g[0]->schedule) && shares_launch(&g[count]->schedule) && adapt_threads(b, g[count], threads))
+        count++;
+    return count;
+}
+
+static bool build_behind(Builder *b, const Group *g, Group *const *rest, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t count;
+        Schedule *space = group_space(b->cx, rest[i], b->o, b->a, &count);
+        if (!count)
+            return diag_error(b->cx->diags, PAWL_EXIT_UNSUPPORTED, g->outputs.data[0].node->loc, NULL,
+                              "no kernel kind takes what stands behind the product %%%s", value_name(b, g->matmul));
+        rest[i]->schedule = space[0];
+    }
+    for (uint32_t i = 0, count; i < n; i += count) {
+        count = launched_together(b, rest + i, n - i);
+        if (!build_launch(b, rest + i, count))
+            return false;
+    }
+    return true;
+}
+
 static bool build_call(Builder *b, Group *g)
 {
     KindProblem p = problem_of(b->cx, g, b->o);
@@ -509,19 +557,17 @@ static bool build_call(Builder *b, Group *g)
         vec_push(b->cx->arena, &b->plan->steps, step);
         return true;
     }
-    Group *rest = behind_product(b, g);
-    uint32_t n;
-    Schedule *space = group_space(b->cx, rest, b->o, b->a, &n);
-    if (!n)
-        return diag_error(b->cx->diags, PAWL_EXIT_UNSUPPORTED, g->outputs.data[0].node->loc, NULL,
-                          "no kernel kind takes what stands behind the product %%%s", value_name(b, g->matmul));
-    rest->schedule = space[0];
-    const Type *t = &g->matmul->type;
-    step.bytes_read = dim_sub(b->p, dim_add(b->p, g->bytes_read, dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype))),
-                              rest->bytes_read);
-    step.bytes_written = dim_mul_const(b->p, shape_count(b->p, &t->shape), dtype_bytes(t->dtype));
+    Group **rest = arena_new_array(b->a, Group *, g->members.n + 1);
+    uint32_t n = g->members.n ? g->members.n : 1;
+    Dim product = dim_mul_const(b->p, shape_count(b->p, &g->matmul->type.shape), dtype_bytes(g->matmul->type.dtype)), others = dim_const(b->p, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        rest[i] = behind_product(b, g->members.n ? g->members.data[i] : g);
+        others = dim_add(b->p, others, dim_sub(b->p, rest[i]->bytes_read, product));
+    }
+    step.bytes_read = dim_sub(b->p, g->bytes_read, others);
+    step.bytes_written = product;
     vec_push(b->cx->arena, &b->plan->steps, step);
-    return build_launch(b, &rest, 1);
+    return build_behind(b, g, rest, n);
 }
 
 static bool build_steps(Builder *b, Groups *gs)

@@ -12,23 +12,27 @@
  * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; bulk=1: the piece is not staged but
  * worked on in the registers that the products left it in, and what is stored goes out in boxes, by the copy engine. Of mma.sync:
  * warps (that share a tile), resident (blocks that a unit runs at once); mma=1: where there is wgmma (for comparison: never proposed). */
+#include "codegen/kinds/gemm_epilogue.h"
 #include "codegen/kinds/gemm_model.h"
 #include "codegen/kinds/product.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_ROWS = 16, WARPGROUP_ROWS = 64, MOST_PASSES = 32 /* over a piece of 128 columns, in vectors of two */ };
+enum { WARPGROUP_ROWS = 64, MOST_READERS = 8 };
 
 /* ---- the problem ------------------------------------------------------------------------------------------------------------- */
 typedef struct {
     GemmFormat format;
-    Dim m, n, whole, k, batch;           /* n: columns of a part; whole: of the product */
+    Dim m, n, whole, k, batch;           /* n: columns of a part, or of all readers; whole: of the product */
     Dim groups;                          /* of rows; NULL: none */
     uint32_t parts, size, products;      /* bytes of an element; tensor-core products a multiplication */
     bool a_mn, b_mn;                     /* an operand's k does not run along memory */
     bool aligned;                        /* rows of both begin at multiples of 128 bytes */
-    MatmulReads reads;
+    GemmReader reader[MOST_READERS];     /* groups that read the product: the members, or the group itself */
+    uint32_t readers;
+    Dim base;                            /* the first column that is computed */
+    int64_t row, step;                   /* columns that must be staged together; of which all readers' columns begin at a multiple */
     double rate;                         /* tensor-core operations a second */
 } Problem;
 
@@ -55,20 +59,42 @@ static bool is_aligned(const KindProblem *p, uint32_t which, uint32_t size)
     return matmul_operand_view(p->cx, p->g->matmul, which, &v) && dim_divides(p->cx->dims, dim_const(p->cx->dims, 128 / size), v.ld);
 }
 
+/* Where the columns of the readers lie, and which of them one warp needs together. */
+static bool find_readers(const KindProblem *p, Problem *out)
+{
+    DimPool *d = p->cx->dims;
+    const Group *g = p->g;
+    const Index *at;
+    Dim end = dim_const(d, 0);
+    if (g->members.n > MOST_READERS)
+        return false;
+    for (uint32_t i = 0; i < g->members.n || i == 0; i++) {
+        GemmReader *r = &out->reader[out->readers++];
+        r->g = g->members.n ? g->members.data[i] : g;
+        uint32_t places = group_places(p->cx, r->g, g->matmul, &at);
+        if (!matmul_reads(p->cx, r->g, g->matmul, at, places, &r->reads))
+            return false;
+        out->base = i ? dim_min(d, out->base, r->reads.start[0]) : r->reads.start[0];
+        end = dim_max(d, end, dim_add(d, r->reads.start[0], r->reads.columns));
+        out->row = r->reads.row > out->row ? r->reads.row : out->row;
+    }
+    out->parts = out->reader[0].reads.parts;
+    out->n = g->members.n ? dim_sub(d, end, out->base) : out->reader[0].reads.columns;
+    for (out->step = 32; out->step < 128; out->step *= 2)
+        for (uint32_t i = 0; i < out->readers && g->members.n; i++)
+            if (!dim_divides(d, dim_const(d, 2 * out->step), dim_sub(d, out->reader[i].reads.start[0], out->base)))
+                return true;
+    return true;
+}
+
 static bool describe(const KindProblem *p, Problem *out)
 {
     const Node *n = p->g->matmul;
-    Dim whole;
-    const Index *at;
     *out = (Problem){.format = format_of(n), .size = dtype_bytes(n->in[0]->type.dtype)};
-    matmul_extents(p->cx->dims, n, &out->m, &whole, &out->k, &out->batch);
-    uint32_t places = group_places(p->cx, p->g, n, &at);
-    if (!matmul_reads(p->cx, p->g, n, at, places, &out->reads))
+    matmul_extents(p->cx->dims, n, &out->m, &out->whole, &out->k, &out->batch);
+    if (!find_readers(p, out))
         return false;
     out->groups = n->op == OP_GROUPED_MATMUL ? n->in[2]->type.shape.d[0] : NULL;
-    out->parts = out->reads.parts;
-    out->n = out->reads.columns;
-    out->whole = whole;
     out->products = gemm_terms(out->format);
     out->a_mn = across_k(p, 0), out->b_mn = across_k(p, 1);
     out->aligned = is_aligned(p, 0, out->size) && is_aligned(p, 1, out->size);
@@ -85,16 +111,6 @@ static bool accepts(const KindProblem *p, const char **why_not)
     return !*why_not;
 }
 
-/* Coordinates in the group's domain that read element (row, col) of the product, where it does so without reductions. */
-static void domain_at(const KindProblem *p, const Problem *x, Dim at_batch, Dim row, Dim col, Dim *coords)
-{
-    Index at = product_element(p->cx->dims, p->g->matmul, x->batch, at_batch, x->m, row, col);
-    if (x->reads.by_columns)
-        memcpy(coords, at.d, sizeof(Dim) * node_rank(p->g->matmul));
-    else
-        matmul_domain_at(p->cx->dims, p->g, p->g->matmul, &x->reads.at, &at, coords);
-}
-
 static bool sixteenths(DimPool *d, Dim elements, DType t) { return dim_divides(d, dim_const(d, 16 / dtype_bytes(t)), elements); }
 
 /* Output i as a matrix of the product's rows and columns, where the copy engine can store it: rows lie in memory as they are, and begin
@@ -106,7 +122,9 @@ static bool output_matrix(const KindProblem *p, const Problem *x, uint32_t i, KM
     DType t = o->node->type.dtype;
     Dim row = dim_sym_below(d, "row", x->m), col = dim_sym_below(d, "col", x->n), batch = dim_sym_below(d, "batch", x->batch);
     Dim coords[MAX_RANK], step, rest;
-    domain_at(p, x, dim_is(x->batch, 1) ? dim_const(d, 0) : batch, row, col, coords);
+    Dim at_batch = dim_is(x->batch, 1) ? dim_const(d, 0) : batch;
+    Index element = product_element(d, p->g->matmul, x->batch, at_batch, x->m, row, col);
+    matmul_coords(d, p->g, p->g->matmul, &x->reader[0].reads, &element, coords);
     Index at = group_at(d, p->g, &o->at, node_rank(o->node), coords);
     *out = (KMatrix){.buffer = i};
     return (t == DT_F32 || t == DT_F16 || t == DT_BF16) &&
@@ -119,7 +137,7 @@ static bool output_matrix(const KindProblem *p, const Problem *x, uint32_t i, KM
 static bool bulk_possible(const KindProblem *p, const Problem *x)
 {
     KMatrix m;
-    bool possible = p->m->wgmma && !x->reads.row && !x->groups && !gemm_scaled(x->format);
+    bool possible = p->m->wgmma && !x->row && x->readers == 1 && !x->groups && !gemm_scaled(x->format);
     for (uint32_t i = 0; possible && i < p->g->outputs.n; i++)
         possible = output_matrix(p, x, i, &m);
     return possible;
@@ -162,7 +180,7 @@ static uint32_t beside(const KindProblem *p, const KGemm *g)
 {
     uint32_t bytes = g->bulk ? 1024 : 4 * gemm_staging_count(g);
     for (uint32_t i = 0; g->bulk && i < p->g->outputs.n; i++)
-        bytes += 2 * gemm_consumer_warps(g) * PIECE_ROWS * g->width * dtype_bytes(p->g->outputs.data[i].node->type.dtype);
+        bytes += 2 * gemm_consumer_warps(g) * GEMM_PIECE_ROWS * g->width * dtype_bytes(p->g->outputs.data[i].node->type.dtype);
     return bytes + 4 * gemm_table_count(g);
 }
 
@@ -204,7 +222,7 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     g.stages = 2;
     const char *why;
     uint32_t other = beside(p, &g) + 1024, whole = (p->m->shared_block + 1024) / gemm_resident(&g);
-    if (!gemm_legal(&g, 0, &why) || other > whole || (x->reads.row && tile->width % x->reads.row))
+    if (!gemm_legal(&g, 0, &why) || other > whole || (x->row && tile->width % x->row) || x->step % tile->width)
         return;
     uint32_t room = (whole - other) / gemm_stage_bytes(&g);
     g.stages = room < tile->stages ? room : tile->stages;
@@ -217,12 +235,15 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
 
 enum { MOST_TRIED = 192 };
 
+/* Columns that are staged at a time, at the least. */
+static uint32_t least_width(const Problem *x) { return x->row > 64 ? 128 : x->row > 32 ? 64 : 32; }
+
 /* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn, with and without bulk stores. */
 static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, Tile tile)
 {
     bool bulk = bulk_possible(p, x);
     for (tile.cluster = 1; tile.cluster <= 2; tile.cluster++)
-        for (tile.width = x->reads.row > 64 ? 128 : x->reads.row > 32 ? 64 : 32; tile.width <= (x->reads.row > 64 ? 128 : 64); tile.width *= 2)
+        for (tile.width = least_width(x); tile.width <= (x->row > 64 ? 128 : 64); tile.width *= 2)
             for (int way = 0; way < (bulk ? 4 : 2); way++) {
                 tile.pingpong = way & 1, tile.bulk = way & 2;
                 try(p, x, t, n, &tile);
@@ -268,8 +289,7 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     describe(p, &x);
     for (uint32_t bm = WARPGROUP_ROWS; bm <= 192; bm += WARPGROUP_ROWS)
         for (uint32_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-            Tile tile = {.bm = bm, .bn = columns[i], .bk = 128 / x.size, .cluster = 1, .stages = 8,
-                         .width = x.reads.row > 64 ? 128 : x.reads.row > 32 ? 64 : 32};
+            Tile tile = {.bm = bm, .bn = columns[i], .bk = 128 / x.size, .cluster = 1, .stages = 8, .width = least_width(&x)};
             if (p->m->wgmma)
                 try_wgmma(p, &x, t, &n, tile);
             else if (bm <= 128)
@@ -379,16 +399,13 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
     }
 }
 
-/* Where an output's boxes lie and go: `columns` of the piece each, one after the other. */
-typedef struct { uint32_t shared, map, columns; } Box;
-
 /* A tensor map for each output, and two sets of boxes for each warp. */
-static Box *add_boxes(KindBuild *b, const KGemm *g, const Problem *x)
+static GemmBox *add_boxes(KindBuild *b, const KGemm *g, const Problem *x)
 {
     Kernel *k = b->k;
     DimPool *d = k->cx->dims;
     const Group *group = b->problem.g;
-    Box *boxes = arena_new_array(k->arena, Box, group->outputs.n + 1);
+    GemmBox *boxes = arena_new_array(k->arena, GemmBox, group->outputs.n + 1);
     for (uint32_t i = 0; i < group->outputs.n; i++) {
         DType t = group->outputs.data[i].node->type.dtype;
         uint32_t size = dtype_bytes(t), columns = g->width * size > 128 ? 128 / size : g->width;
@@ -397,229 +414,11 @@ static Box *add_boxes(KindBuild *b, const KGemm *g, const Problem *x)
         pawl_assert(possible, "output %u has no boxes", i);
         PlanTensorMap map = {.buffer = b->out_buffer[i], .dtype = t, .rank = batched ? 3 : 2, .dims = {x->n, x->m, batched ? x->batch : NULL},
                              .strides = {dim_mul_const(d, m.ld, size), batched ? dim_mul_const(d, m.stride_batch, size) : NULL},
-                             .offset = dim_mul_const(d, m.offset, size), .box = {columns, PIECE_ROWS, batched}, .swizzle = columns * size};
+                             .offset = dim_mul_const(d, m.offset, size), .box = {columns, GEMM_PIECE_ROWS, batched}, .swizzle = columns * size};
         vec_push(k->arena, &k->maps, map);
-        boxes[i] = (Box){kernel_shared_swizzled(k, "box", t, 2 * gemm_consumer_warps(g) * PIECE_ROWS * g->width, map.swizzle), k->maps.n - 1, columns};
+        boxes[i] = (GemmBox){kernel_shared_swizzled(k, "box", t, 2 * gemm_consumer_warps(g) * GEMM_PIECE_ROWS * g->width, map.swizzle), k->maps.n - 1, columns};
     }
     return boxes;
-}
-
-/* ---- the epilogue ---------------------------------------------------------------------------------------------------------------- */
-/* Vectors of 16 bytes of the widest output. */
-static uint32_t lanes_of(const Group *g, uint32_t width)
-{
-    uint32_t widest = 2;
-    for (uint32_t i = 0; i < g->outputs.n; i++)
-        if (dtype_bytes(g->outputs.data[i].node->type.dtype) > widest)
-            widest = dtype_bytes(g->outputs.data[i].node->type.dtype);
-    uint32_t lanes = 16 / widest;
-    return lanes < 2 ? 2 : lanes > width / 4 ? width / 4 : lanes;
-}
-
-/* A vector of neighbouring columns: in the product, in a part of it, in the piece, staged. Always: its columns from `first` on. */
-typedef struct { Dim row, first, col, in_row, in_col, place; KInst *mask; } Spot;
-
-typedef struct {
-    KindBuild *b;
-    Kernel *k;
-    DimPool *p;
-    const KGemm *g;
-    const Problem *x;
-    const Node *n;
-    Dim piece;                           /* number of the piece among those of its row */
-    uint32_t lanes, across, down;        /* of a vector; threads along a row; rows at a time */
-    const Box *boxes;                    /* of bulk stores: an output each */
-} Finish;
-
-static Spot spot_at(Finish *e, uint32_t pass)
-{
-    DimPool *p = e->p;
-    const KGemm *g = e->g;
-    uint32_t over = pass / (PIECE_ROWS / e->down) * e->across * e->lanes;              /* a pass takes `down` rows of the next columns */
-    Dim r = dim_add_const(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), pass % (PIECE_ROWS / e->down) * e->down);
-    Dim c = dim_add_const(p, dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, e->across)), e->lanes), over);
-    Dim row = dim_add(p, g->row, r), first = dim_add(p, dim_mul_const(p, e->piece, g->width), c), l = kernel_lane(p, e->lanes);
-    bool vectors = dim_divides(p, dim_const(p, e->lanes), g->n);
-    Dim own = dim_mul_const(p, g->warp, g->parts * PIECE_ROWS * (g->width + 8));
-    /* the template leaves out pieces that begin past an end of the product */
-    bool all_rows = !g->groups && dim_divides(p, dim_const(p, PIECE_ROWS), g->m), all_columns = vectors && dim_lt(p, first, g->n);
-    KInst *in_row = all_columns ? NULL : vectors ? k_test(e->k, first, g->n, 1) : k_test(e->k, dim_add(p, first, l), g->n, e->lanes);
-    return (Spot){
-        .row = row, .first = first, .col = dim_add(p, first, l), .in_row = r, .in_col = dim_add(p, c, l),
-        .mask = mask_and(e->k, all_rows ? NULL : k_test(e->k, row, g->groups ? g->end : g->m, 1), in_row),
-        .place = dim_add(p, own, dim_add(p, dim_mul_const(p, r, g->width + 8), dim_add(p, c, l))),
-    };
-}
-
-/* The first element of the warp's boxes that this piece has. */
-static Dim own_boxes(const Finish *e)
-{
-    return dim_mul_const(e->p, dim_add(e->p, dim_mul_const(e->p, e->g->warp, 2), e->g->turn), PIECE_ROWS * e->g->width);
-}
-
-/* Element (row, col) of the product by its own coordinates. */
-static Index element_at(const Finish *e, Dim row, Dim col)
-{
-    return product_element(e->p, e->n, e->g->batch, e->g->at_batch, e->g->m, row, col);
-}
-
-/* Coordinates in the group's domain; with reductions: position among the outer dims, and along the row. */
-static void coords_at(const Finish *e, const Spot *s, Dim *coords)
-{
-    const Group *group = e->b->problem.g;
-    if (e->x->reads.row) {
-        Dim n = dim_const(e->p, e->x->reads.row), rows = dim_is(e->g->batch, 1) ? s->row : dim_add(e->p, dim_mul(e->p, e->g->at_batch, e->g->m), s->row);
-        Dim outer = dim_add(e->p, dim_mul(e->p, rows, dim_floordiv(e->p, e->g->n, n)), dim_floordiv(e->p, s->first, n));
-        group_coords(e->p, group, outer, dim_is(group_row_count(e->p, group), 1) ? dim_const(e->p, 0) : dim_mod(e->p, s->col, n), coords);
-        return;
-    }
-    domain_at(&e->b->problem, e->x, e->g->at_batch, s->row, s->col, coords);
-}
-
-/* The symbol of the reductions' rows in a place that they read from; NULL: there is none, or more than it. */
-static Dim row_symbol(const Finish *e, const GroupAccess *a)
-{
-    const Group *group = e->b->problem.g;
-    Dim rest = a->flat;
-    for (uint32_t d = 0; d < group->domain.rank; d++)
-        rest = dim_is_const(group->sym[d]) ? rest : dim_subst(e->p, rest, &(DimSubst){group->sym[d], dim_const(e->p, 0)}, 1);
-    return rest->kind == DIM_SYM && rest->lo == 0 && rest->hi == e->x->reads.row - 1 ? rest : NULL;
-}
-
-/* What the outputs and reductions need beside the product is on its way while other rows are worked on. */
-static void load_early(Finish *e, const Spot *s)
-{
-    const Group *group = e->b->problem.g;
-    GroupAccesses all = group_accesses(e->b->problem.cx, group);
-    Dim coords[MAX_RANK], r;
-    coords_at(e, s, coords);
-    lower_mask(e->b->l, s->mask);
-    for (uint32_t i = 0; i < all.n; i++) {
-        const Node *n = all.a[i].node;
-        Index at = all.a[i].at;
-        bool in_bounds = group_access_plain(e->p, group, &all.a[i]);
-        if (!in_bounds && e->x->reads.row && (r = row_symbol(e, &all.a[i]))) {
-            Dim within = dim_mod(e->p, s->col, dim_const(e->p, e->x->reads.row));
-            for (uint32_t d = 0; d < node_rank(n); d++)
-                at.d[d] = dim_subst(e->p, at.d[d], &(DimSubst){r, within}, 1);
-            in_bounds = true;
-        }
-        Index from = group_at(e->p, group, &at, node_rank(n), coords);
-        for (uint32_t d = 0; d < node_rank(n); d++)
-            in_bounds &= from.d[d]->lo >= 0 && all.a[i].at.d[d]->hi < n->type.shape.d[d]->hi;
-        if (in_bounds)
-            lower_value(e->b->l, n, &from, e->lanes);
-    }
-    lower_mask(e->b->l, NULL);
-}
-
-/* A row's threads are neighbours in a warp: sums over lanes, then over threads. */
-static void reduce_rows(Finish *e, const Spot *s)
-{
-    const Group *group = e->b->problem.g;
-    Dim coords[MAX_RANK], within = dim_mod(e->p, s->col, dim_const(e->p, e->x->reads.row));
-    coords_at(e, s, coords);
-    lower_mask(e->b->l, s->mask);
-    for (uint32_t i = 0; i < group->reduces.n; i++) {
-        const GroupReduce *r = &group->reduces.data[i];
-        Index at = group_at(e->p, group, &r->at, node_rank(r->node), coords), in = index_reduced(e->p, r->node, &at, within);
-        KInst *v = k_splat(e->k, lower_value(e->b->l, r->node->in[0], &in, e->lanes), e->lanes);
-        v = k_lane_reduce(e->k, reduce_op(r->node), k_cast(e->k, v, compute_type(r->node->type.dtype)));
-        lower_know(e->b->l, r->node, &at, block_reduce(e->b, r->node, v, (uint32_t)e->x->reads.row / e->lanes));
-    }
-    lower_mask(e->b->l, NULL);
-}
-
-/* What the outputs are here goes to their boxes. What is past an end of the product is not masked: the copy engine leaves it out. */
-static void fill_boxes(Finish *e, const Spot *s, const Dim *coords)
-{
-    DimPool *p = e->p;
-    const Group *group = e->b->problem.g;
-    lower_mask(e->b->l, s->mask);
-    for (uint32_t i = 0; i < group->outputs.n; i++) {
-        const GroupOutput *o = &group->outputs.data[i];
-        Index at = group_at(p, group, &o->at, node_rank(o->node), coords);
-        KInst *v = k_splat(e->k, lower_value(e->b->l, o->node, &at, e->lanes), e->lanes);
-        Dim columns = dim_const(p, e->boxes[i].columns), line = dim_mul_const(p, dim_floordiv(p, s->in_col, columns), PIECE_ROWS);
-        Dim place = dim_add(p, dim_mul(p, dim_add(p, line, s->in_row), columns), dim_mod(p, s->in_col, columns));
-        k_shared_store(e->k, e->boxes[i].shared, dim_add(p, own_boxes(e), place), v, NULL);
-    }
-    lower_mask(e->b->l, NULL);
-}
-
-/* The piece's boxes of all outputs on their way, as one group. */
-static void store_boxes(Finish *e)
-{
-    DimPool *p = e->p;
-    k_bulk_fence(e->k);
-    for (uint32_t i = 0; i < e->b->problem.g->outputs.n; i++) {
-        const Box *box = &e->boxes[i];
-        for (uint32_t c = 0; c < e->g->width; c += box->columns) {
-            const Dim at[] = {dim_add_const(p, dim_mul_const(p, e->piece, e->g->width), c), e->g->row, e->g->at_batch};
-            k_bulk_store(e->k, box->map, at, box->shared, dim_add_const(p, own_boxes(e), c * PIECE_ROWS));
-        }
-    }
-    k_bulk_commit(e->k);
-}
-
-static void finish(Finish *e, const Spot *s, uint32_t pass)
-{
-    Dim coords[MAX_RANK];
-    uint32_t lanes = e->lanes;
-    for (uint32_t i = 0; i < e->g->parts; i++) {
-        Dim place = dim_add_const(e->p, s->place, i * PIECE_ROWS * (e->g->width + 8));
-        Index at = element_at(e, s->row, dim_add(e->p, s->col, e->g->part_start[i]));
-        KInst *v = e->g->bulk ? k_sum(e->k, i * e->g->width / 4 + pass) : k_shared_load(e->k, e->g->stage, place, lanes);
-        lower_know(e->b->l, e->n, &at, v);
-    }
-    if (e->x->reads.row)
-        reduce_rows(e, s);
-    coords_at(e, s, coords);
-    const Group *group = e->b->problem.g;
-    if (e->g->bulk) {
-        fill_boxes(e, s, coords);
-        return;
-    }
-    if (!e->x->reads.row) {
-        store_outputs_at(e->b, coords, lanes, s->mask);
-        return;
-    }
-    uint64_t along = group_outputs_along(group), all = group->outputs.n < 64 ? ((uint64_t)1 << group->outputs.n) - 1 : ~(uint64_t)0;
-    if (all & along)
-        store_some_at(e->b, all & along, coords, lanes, s->mask);
-    if (all & ~along) {                                    /* one value a row: its first thread stores it */
-        Dim in_row = dim_mod(e->p, e->g->lane, dim_const(e->p, e->x->reads.row / lanes));
-        Dim outer[MAX_RANK];
-        memcpy(outer, coords, sizeof outer);
-        for (uint32_t d = 0; d < group->domain.rank; d++)
-            outer[d] = group->outer_mask & 1u << d ? coords[d] : dim_const(e->p, 0);
-        store_some_at(e->b, all & ~along, outer, 1, mask_and(e->k, s->mask, k_test(e->k, in_row, dim_const(e->p, 1), 1)));
-    }
-}
-
-static void epilogue(KindBuild *b, const KGemm *g, const Problem *x, const Box *boxes)
-{
-    uint32_t lanes = g->bulk ? 2 : lanes_of(b->problem.g, g->width), across = g->bulk ? 4 : g->width / lanes;         /* bulk: see KGemm */
-    while (x->reads.row && lanes > 2 && lanes > x->reads.row)
-        lanes /= 2, across *= 2;
-    Finish e = {.b = b, .k = b->k, .p = b->k->cx->dims, .g = g, .x = x, .n = b->problem.g->matmul, .lanes = lanes, .across = across,
-                .down = 32 / across, .boxes = boxes};
-    /* a number of its own with a range: that columns are in range, and multiples of the width, can then be proven */
-    Dim pieces = dim_ceildiv(e.p, g->n, dim_const(e.p, g->width));
-    KInst *number = k_index(e.k, dim_floordiv(e.p, g->col, dim_const(e.p, g->width)), DT_I64, 1);
-    e.piece = k_bind(e.k, number, "piece", 0, pieces->hi == INT64_MAX ? INT64_MAX : pieces->hi - 1);
-    Spot s[MOST_PASSES];
-    uint32_t passes = PIECE_ROWS * g->width / (32 * lanes);
-    for (uint32_t i = 0; i < passes; i++) {
-        s[i] = spot_at(&e, i);
-        load_early(&e, &s[i]);
-    }
-    if (g->bulk)
-        k_bulk_wait(e.k, 1);
-    for (uint32_t i = 0; i < passes; i++)
-        finish(&e, &s[i], i);
-    if (g->bulk)
-        store_boxes(&e);
 }
 
 static bool build(KindBuild *b)
@@ -632,7 +431,7 @@ static bool build(KindBuild *b)
     *g = shape_of(&b->problem, &x, b->s);
     g->m = x.m, g->n = x.n, g->k = x.k, g->batch = x.batch;
     for (uint32_t i = 0; i < 2; i++)
-        g->part_start[i] = i < x.parts ? x.reads.start[i] : dim_const(d, 0);
+        g->part_start[i] = i >= x.parts ? dim_const(d, 0) : x.parts > 1 ? x.reader[0].reads.start[i] : x.base;
     bind_operands(b, g, &x);
     const char *why;
     bool legal = gemm_legal(g, beside(&b->problem, g), &why) && fits(&b->problem, g, &why);
@@ -654,13 +453,13 @@ static bool build(KindBuild *b)
         g->table = kernel_shared(k, "groups", DT_I32, gemm_table_count(g));
         g->end = dim_sym_fresh(d, "end", 0, x.m->hi);
     }
-    const Box *boxes = g->bulk ? add_boxes(b, g, &x) : NULL;
+    const GemmBox *boxes = g->bulk ? add_boxes(b, g, &x) : NULL;
     k->gemm = g;
     k->cluster = g->cluster;
-    epilogue(b, g, &x, boxes);
+    gemm_epilogue(b, g, x.reader, x.readers, x.base, boxes);
     return true;
 }
 
 const KernelKind kind_gemm = {
-    .name = "gemm", .alone = true, .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
+    .name = "gemm", .alone = true, .members = true, .accepts = accepts, .space = space, .cost = cost, .grid = grid, .threads = threads, .build = build,
 };

@@ -82,4 +82,4 @@ static bool call(const KindProblem *p, const Schedule *s, PlanMatmul *out, uint3
     return true;
 }
 
-const KernelKind kind_library = {.name = "library", .accepts = accepts, .space = space, .cost = cost, .call = call};
+const KernelKind kind_library = {.name = "library", .members = true, .accepts = accepts, .space = space, .cost = cost, .call = call};
