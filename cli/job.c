@@ -138,6 +138,7 @@ static void offer_products(const CodegenOptions *g, PassOptions *p)
         left_out |= !strcmp(g->no_kinds[i], "gemm");
     bool runs = g->machine.tensor_cores && g->fuse && g->emitter != EMITTER_LLVM && nvrtc_available(NULL) && !left_out;
     p->f16_products = runs;
+    p->fold_norms = g->machine.tensor_cores && g->fuse;
     p->piece = runs ? 64 : 0;             /* columns that the epilogue of a product has at hand */
 }
 

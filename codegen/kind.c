@@ -2,6 +2,7 @@
 #include "codegen/kind.h"
 #include "codegen/group.h"
 
+#include <math.h>
 #include <string.h>
 
 const KernelKind *const kernel_kinds[] = {
@@ -110,15 +111,28 @@ bool reduces_contiguous(const Node *reduce)
     return !last || node_reduces_axis(reduce, last - 1);
 }
 
+static double typical_count(const Node *n)
+{
+    double count = 1;
+    for (uint32_t i = 0; i < node_rank(n); i++)
+        count *= (double)dim_typical(n->type.shape.d[i]);
+    return count;
+}
+
 uint32_t group_widest_bytes(const Group *g)
 {
+    enum { SMALL = 16 };                                        /* a number a row, a vector beside a matrix: such a part of the largest */
+    double most = 0;
     uint32_t widest = 1;
     for (uint32_t i = 0; i < g->inputs.n; i++)
-        if (dtype_bytes(g->inputs.data[i]->type.dtype) > widest)
-            widest = dtype_bytes(g->inputs.data[i]->type.dtype);
+        most = fmax(most, typical_count(g->inputs.data[i]));
     for (uint32_t i = 0; i < g->outputs.n; i++)
-        if (dtype_bytes(g->outputs.data[i].node->type.dtype) > widest)
-            widest = dtype_bytes(g->outputs.data[i].node->type.dtype);
+        most = fmax(most, typical_count(g->outputs.data[i].node));
+    for (uint32_t i = 0; i < g->inputs.n + g->outputs.n; i++) {
+        const Node *n = i < g->inputs.n ? g->inputs.data[i] : g->outputs.data[i - g->inputs.n].node;
+        uint32_t bytes = dtype_bytes(n->type.dtype);
+        widest = bytes > widest && typical_count(n) * SMALL > most ? bytes : widest;
+    }
     return widest;
 }
 

@@ -15,6 +15,7 @@ typedef struct PassOptions {
     bool f16_products;                                    /* the target multiplies f16 matrices with fp32 sums many times as fast as f32 ones */
     double split_work;                                    /* least 2 M N K of an f32 product to be offered as one of f16 pieces; 0: the usual */
     const char *const *keeps; uint32_t n_keeps;           /* choices of split products that keep a frozen right operand beside its pieces */
+    bool fold_norms;                                      /* norms of rows may go through the bf16 products behind them */
     uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 
@@ -52,6 +53,7 @@ bool pass_canonicalise(PassContext *cx);
 bool pass_fold(PassContext *cx);
 bool pass_rules(PassContext *cx);      /* `always` rules, to their fixpoint */
 bool pass_choices(PassContext *cx);    /* `measured` rules, once: leaves choices */
+bool pass_fold_norm(PassContext *cx);         /* leaves choices: row scales behind the product instead of before it */
 bool pass_split_matmul(PassContext *cx);      /* leaves choices: f32 products of f16 pieces */
 /* The id of the choice that pass_split_matmul leaves for a product (or for its split form): products of one shape switch together. */
 Str  split_choice_id(Context *cx, const Node *product);

@@ -16,12 +16,13 @@ static const Pass canonicalise = {"canonicalise", pass_canonicalise};
 static const Pass fold         = {"fold", pass_fold};
 static const Pass rules        = {"rules", pass_rules};
 static const Pass choices      = {"choices", pass_choices};
+static const Pass fold_norm    = {"fold_norm", pass_fold_norm};
 static const Pass split_matmul = {"split_matmul", pass_split_matmul};
 static const Pass tile_reductions = {"tile_reductions", pass_tile_reductions};
 
 const char *const *pipeline_pass_names(uint32_t *n)
 {
-    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "split_matmul", "tile_reductions"};
+    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "fold_norm", "split_matmul", "tile_reductions"};
 
     *n = sizeof names / sizeof names[0];
     return names;
@@ -142,6 +143,7 @@ bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report)
         simplify(&cx);
         if (run_pass(&cx, &choices))
             simplify(&cx);
+        run_pass(&cx, &fold_norm);
         run_pass(&cx, &split_matmul);
         run_pass(&cx, &tile_reductions);
         run_pass(&cx, &dead_code);
