@@ -6,7 +6,10 @@
  * that are too long for that are walked in a loop; what was read is kept in shared memory where it fits (each thread finds its own
  * elements there: no barrier), else it is read again, mostly from cache.
  *
- * Schedule: lanes_row (T), rows a block, vec, loop (0: unrolled in registers, else vectors a step of the loop), keep (in shared memory), early (what only the
+ * A row that one block cannot hold is shared by a cluster of blocks (cluster.c): each holds a part, as one block holds a row, and only what
+ * is reduced passes between them.
+ *
+ * Schedule: lanes_row (T), rows a block, vec, cluster, loop (0: unrolled in registers, else vectors a step of the loop), keep (in shared memory), early (what only the
  * outputs need is loaded before the reductions: hides a memory latency, costs registers). */
 #include "codegen/group.h"
 #include "codegen/kind.h"
@@ -64,20 +67,23 @@ static Kept find_kept(Context *cx, const Group *g)
     return k;
 }
 
-/* Elements of a kept row: what the loops walk, whole steps of `step` elements. */
-static int64_t kept_length(const KindProblem *p, int64_t step) { return (row_length(p)->hi + step - 1) / step * step; }
+/* Elements of a kept row, or of the part of each of `cluster` blocks: what the loops walk, whole steps of `step` elements. */
+static int64_t kept_length(const KindProblem *p, int64_t step, int64_t cluster)
+{
+    return (row_length(p)->hi + step * cluster - 1) / (step * cluster) * step;
+}
 
 /* Shared memory that keeping them takes for one row; 0: nothing to keep, or rows of unknown length. */
-static int64_t kept_bytes(const KindProblem *p, int64_t step)
+static int64_t kept_bytes(const KindProblem *p, int64_t step, int64_t cluster)
 {
     Kept k = find_kept(p->cx, p->g);
     int64_t bytes = 0;
     for (uint32_t i = 0; i < k.n && dim_is_const(row_length(p)); i++)
-        bytes += kept_length(p, step) * dtype_bytes(k.a[i].node->type.dtype);
+        bytes += kept_length(p, step, cluster) * dtype_bytes(k.a[i].node->type.dtype);
     return bytes;
 }
 
-typedef struct { int64_t t, rows, vec, loop, keep, early, stream; } Choice;
+typedef struct { int64_t t, rows, vec, loop, keep, early, stream, cluster; } Choice;
 
 static void add(Schedule *out, uint32_t *n, uint32_t max, Choice c)
 {
@@ -93,6 +99,8 @@ static void add(Schedule *out, uint32_t *n, uint32_t max, Choice c)
         schedule_set(&s, "keep", 1);
     if (c.stream)
         schedule_set(&s, "stream", 1);
+    if (c.cluster)
+        schedule_set(&s, "cluster", c.cluster);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
             return;
@@ -123,6 +131,31 @@ static void add_unrolled(const KindProblem *p, Schedule *out, uint32_t *n, uint3
     }
 }
 
+/* How many times the operands are read: once a level, once for the outputs. */
+static int64_t passes(const KindProblem *p)
+{
+    const Group *g = p->g;
+    return vec_last(&g->reduces).level + 1 + !dim_is(group_row_count(p->cx->dims, g), 1);
+}
+
+/* As many blocks as hold a row, in registers or else in shared memory, with one or with several a unit. */
+static void add_clusters(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t r, int64_t vec)
+{
+    static const int64_t threads[] = {1024, 512, 256};
+    if (passes(p) == 1 || !dim_is_const(row_length(p)))
+        return;
+    for (uint32_t i = 0; i < 3; i++)
+        for (int64_t cluster = 2; cluster <= p->m->cluster; cluster *= 2) {
+            int64_t t = threads[i], items = (r + t * vec * cluster - 1) / (t * vec * cluster);
+            if (items > 1 && items * vec <= (i ? 48 : 32) && items <= MAX_UNROLLED)
+                add(out, n, max, (Choice){.t = t, .rows = 1, .vec = vec, .cluster = cluster});
+            Choice c = {.t = t, .rows = 1, .vec = vec, .loop = i ? 8 : 4, .keep = 1, .cluster = cluster};
+            int64_t bytes = kept_bytes(p, t * vec * c.loop, cluster);
+            if (items > 8 && bytes > 0 && bytes + 4096 <= p->m->shared_block)
+                add(out, n, max, c);
+        }
+}
+
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
     uint32_t n = 0;
@@ -141,11 +174,13 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     while (vec > 1 && !dim_divides(p->cx->dims, dim_const(p->cx->dims, vec), length))
         vec /= 2;
     add_unrolled(p, out, &n, max, r, o, vec);
+    if (!n || r > 8192 * (vec < 4 ? vec : 4))              /* few values a thread are left beside what one block would hold */
+        add_clusters(p, out, &n, max, r, vec);
     if (r > 512 * vec) {
         static const int64_t threads[] = {1024, 512, 256};
         for (uint32_t i = 0; i < 3; i++) {
             Choice c = {.t = threads[i], .rows = 1, .vec = vec, .loop = i ? 4 : 2};
-            int64_t bytes = kept_bytes(p, c.t * c.vec * c.loop);
+            int64_t bytes = kept_bytes(p, c.t * c.vec * c.loop, 1);
             if (bytes > 0 && bytes + 4096 <= p->m->shared_block) {
                 c.keep = 1;
                 add(out, &n, max, c);
@@ -161,7 +196,12 @@ static double cost(const KindProblem *p, const Schedule *s)
 {
     double seconds = group_seconds_memory(p);
     int64_t o = dim_typical(group_outer_count(p->cx->dims, p->g));
-    double blocks = (double)o / (double)schedule_get(s, "rows", 1);
+    double blocks = (double)o * (double)schedule_get(s, "cluster", 1) / (double)schedule_get(s, "rows", 1);
+    if (p->m->target == TARGET_CUDA && schedule_get(s, "loop", 0) && !schedule_get(s, "keep", 0)) {
+        double in = (double)dim_typical(p->g->bytes_read), all = in + (double)dim_typical(p->g->bytes_written);
+        double rows = 2.0 * p->m->units * in / (double)(o ? o : 1), again = rows <= p->m->l2_bytes || in <= p->m->l2_bytes / 2 ? 0.3 : 1;
+        seconds *= 1 + again * (double)(passes(p) - 1) * in / all;
+    }
     if (p->m->target == TARGET_CUDA && blocks < p->m->units)
         seconds *= p->m->units / (blocks < 1 ? 1 : blocks) > 8 ? 8 : p->m->units / (blocks < 1 ? 1 : blocks);
     if (schedule_get(s, "loop", 0))
@@ -174,7 +214,8 @@ static double cost(const KindProblem *p, const Schedule *s)
 static Dim grid(const KindProblem *p, const Schedule *s)
 {
     DimPool *d = p->cx->dims;
-    return dim_ceildiv(d, group_outer_count(d, p->g), dim_const(d, schedule_get(s, "rows", 1)));
+    Dim rows = dim_ceildiv(d, group_outer_count(d, p->g), dim_const(d, schedule_get(s, "rows", 1)));
+    return dim_mul_const(d, rows, schedule_get(s, "cluster", 1));
 }
 
 static uint32_t threads(const KindProblem *p, const Schedule *s)
@@ -190,6 +231,8 @@ typedef struct {
     DimPool *p;
     const Group *g;
     int64_t t, vec, loop;
+    Cluster cluster;
+    Dim share;                              /* of a row: elements of each block of the cluster; 0: there is none */
     Dim outer, in_row;                      /* row number; this thread's place among those of the row */
     Dim coords[MAX_RANK];                   /* outer coordinates set, row coordinates per vector */
     KInst *row_ok;                          /* this thread's row exists; NULL: always */
@@ -204,7 +247,7 @@ typedef struct {
 static Dim position(Row *r, Dim item, Dim length, KInst **inside, KInst **mask)
 {
     Dim v = dim_add(r->p, dim_mul_const(r->p, item, r->t), r->in_row);
-    Dim at = dim_mul_const(r->p, v, r->vec);
+    Dim at = dim_add(r->p, dim_mul_const(r->p, v, r->vec), dim_mul(r->p, r->cluster.rank, r->share));
     if (r->vec > 1)
         at = dim_add(r->p, at, kernel_lane(r->p, (uint32_t)r->vec));
     ItemMask *known = !r->loop && dim_is_const(item) && item->value < MAX_ITEMS ? &r->masks[item->value] : NULL;
@@ -221,9 +264,13 @@ static Dim position(Row *r, Dim item, Dim length, KInst **inside, KInst **mask)
     return at;
 }
 
+/* Parts of a cluster are those of the longest row in all phases. */
+static Dim walked(const Row *r, Dim length) { return r->cluster.blocks > 1 ? row_length(&r->b->problem) : length; }
+
 static int64_t items_of(const Row *r, Dim length)
 {
-    int64_t step = r->t * r->vec;
+    int64_t step = r->t * r->vec * r->cluster.blocks;
+    length = walked(r, length);
     int64_t n = length->hi == INT64_MAX ? INT64_MAX : length->hi;
     return n == INT64_MAX ? INT64_MAX : (n + step - 1) / step;
 }
@@ -232,7 +279,8 @@ static int64_t items_of(const Row *r, Dim length)
 static Dim kept_place(Row *r, Dim at)
 {
     Dim row = dim_floordiv(r->p, r->b->thread, dim_const(r->p, r->t));
-    return dim_add(r->p, dim_mul_const(r->p, row, kept_length(&r->b->problem, r->t * r->vec * r->loop)), at);
+    int64_t length = kept_length(&r->b->problem, r->t * r->vec * r->loop, r->cluster.blocks);
+    return dim_sub(r->p, dim_add(r->p, dim_mul_const(r->p, row, length), at), dim_mul(r->p, r->cluster.rank, r->share));
 }
 
 /* The first phase stores what it reads (zeros past the end of the row); later ones know it. */
@@ -289,7 +337,7 @@ static void reduce_level(Row *r, Reducing *x, uint32_t n)
             accumulate(r, x, n, dim_const(r->p, i), length, 0);
     } else {
         KInst *init[BLOCK_REDUCES * 8], *next[BLOCK_REDUCES * 8];
-        Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec * slots));
+        Dim steps = dim_ceildiv(r->p, walked(r, length), dim_const(r->p, r->t * r->vec * slots * r->cluster.blocks));
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t j = 0; j < slots; j++)
                 init[i * slots + j] = x[i].acc[j];
@@ -318,6 +366,7 @@ static void reduce_level(Row *r, Reducing *x, uint32_t n)
         all[i] = k_lane_reduce(k, reduce_op(nodes[i]), x[i].acc[0]);
     }
     block_reduce_all(r->b, nodes, all, n, (uint32_t)r->t);
+    cluster_reduce_all(r->b, &r->cluster, nodes, all, n, dim_const(r->p, 0), 1, r->in_row, (uint32_t)r->t);
     for (uint32_t i = 0; i < n; i++)
         lower_know(r->b->l, nodes[i], &x[i].at, all[i]);
 }
@@ -375,6 +424,8 @@ static void store_row(Row *r, uint64_t which)
     uint64_t along = group_outputs_along(r->g);
     if (which & ~along) {                                  /* one value a row: its first thread stores it */
         KInst *mask = mask_and(k, r->row_ok, r->t > 1 ? k_test(k, r->in_row, dim_const(r->p, 1), 1) : NULL);
+        if (r->cluster.blocks > 1)
+            mask = mask_and(k, mask, k_test(k, r->cluster.rank, dim_const(r->p, 1), 1));
         store_some_at(r->b, which & ~along, r->coords, 1, mask);
     }
     which &= along;
@@ -386,7 +437,8 @@ static void store_row(Row *r, uint64_t which)
             store_item(r, dim_const(r->p, i), length, which);
         return;
     }
-    Dim steps = dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec));
+    Dim steps = r->cluster.blocks > 1 ? dim_floordiv(r->p, r->share, dim_const(r->p, r->t * r->vec))
+                                      : dim_ceildiv(r->p, length, dim_const(r->p, r->t * r->vec));
     lower_scope(r->b->l);
     KInst *loop = k_loop(k, "step", dim_const(r->p, 0), steps, 1, NULL, 0, r->loop > 1 ? (int)r->loop : 1);
     store_item(r, loop->var, length, which);
@@ -422,12 +474,12 @@ static void load_early(Row *r)
 /* Room in shared memory for the inputs that are read along the row. Needs rows of one known length in all phases. */
 static bool keep_rows(Row *r, int64_t rows)
 {
-    int64_t step = r->t * r->vec * r->loop, bytes = r->loop ? kept_bytes(&r->b->problem, step) : 0;
+    int64_t step = r->t * r->vec * r->loop, bytes = r->loop ? kept_bytes(&r->b->problem, step, r->cluster.blocks) : 0;
     if (!bytes || bytes * rows + 4096 > r->b->problem.m->shared_block)
         return false;
     r->kept = find_kept(r->b->problem.cx, r->g);
     for (uint32_t i = 0; i < r->kept.n; i++)
-        r->kept_in[i] = kernel_shared(r->b->k, "kept", r->kept.a[i].node->type.dtype, (uint32_t)(rows * kept_length(&r->b->problem, step)));
+        r->kept_in[i] = kernel_shared(r->b->k, "kept", r->kept.a[i].node->type.dtype, (uint32_t)(rows * kept_length(&r->b->problem, step, r->cluster.blocks)));
     return true;
 }
 
@@ -436,7 +488,11 @@ static bool build(KindBuild *b)
     DimPool *p = b->k->cx->dims;
     Row r = {.b = b, .p = p, .g = b->problem.g, .t = schedule_get(b->s, "lanes_row", 1), .vec = schedule_get(b->s, "vec", 1),
              .loop = schedule_get(b->s, "loop", 0)};
-    int64_t rows = schedule_get(b->s, "rows", 1);
+    int64_t rows = schedule_get(b->s, "rows", 1), blocks = schedule_get(b->s, "cluster", 1);
+    if (blocks > 1 && (blocks > b->problem.m->cluster || rows > 1 || !dim_is_const(row_length(&b->problem))))
+        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: no cluster of %lld blocks", (long long)blocks);
+    r.cluster = cluster_begin(b, blocks);
+    r.share = dim_const(p, blocks > 1 ? kept_length(&b->problem, r.t * r.vec * (r.loop ? r.loop : 1), blocks) : 0);
     if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > MAX_ITEMS))
         return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL,
                           "illegal schedule: a row of this length does not fit in registers");
@@ -444,7 +500,8 @@ static bool build(KindBuild *b)
     Dim total = group_outer_count(p, r.g);
     Dim t = dim_const(p, r.t);
     r.in_row = dim_mod(p, b->thread, t);
-    r.outer = dim_add(p, dim_mul_const(p, b->block, rows), dim_floordiv(p, b->thread, t));
+    Dim first = dim_mul_const(p, dim_floordiv(p, b->block, dim_const(p, blocks)), rows);
+    r.outer = dim_add(p, first, dim_floordiv(p, b->thread, t));
     KInst *ok = k_test(b->k, r.outer, total, 1);
     r.row_ok = ok->kind == K_CONST && ok->i ? NULL : ok;
     if (schedule_get(b->s, "keep", 0) && !keep_rows(&r, rows))

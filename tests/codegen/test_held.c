@@ -1,5 +1,6 @@
-/* Reductions along columns whose elements are read more than once (kinds/column.c): held in registers, by one block or by a cluster, or read
- * again, in every schedule; their kernel IR interpreted (simulate.h), and as the PTX of both emitters on the simulator. */
+/* Reductions whose elements are read more than once: columns (kinds/column.c) held in registers, by one block or by a cluster, or read again,
+ * in every schedule; rows (kinds/row.c) that a cluster holds. Their kernel IR interpreted (simulate.h), and as the PTX of both emitters on the
+ * simulator. */
 #include "codegen/emit/emit.h"
 #include "tests/codegen/run_graph.h"
 #include "tests/codegen/simulate.h"
@@ -38,7 +39,7 @@ static void interpreted(void **s)
     (void)s;
     int failed = 0;
     for (size_t i = 0; i < N_COLUMNS; i++)
-        for (uint32_t schedule = i % 2; schedule < 16; schedule += 2)
+        for (uint32_t schedule = i % 3; schedule < 16; schedule += 3)
             failed += !simulate_graph(columns[i], &(SimulateOptions){.arch = schedule % 3 == 2 ? "sm_80" : "sm_90a", .kind = "column", .schedule = schedule}, 31 + i);
     assert_int_equal(failed, 0);
 }
@@ -56,8 +57,33 @@ static void as_ptx(void **s)
     assert_int_equal(failed, 0);
 }
 
+/* Long rows; parts that end before the row does, of one element, of none; two results, one of them a value a row. */
+static const char *const rows[] = {
+    "graph long_softmax { input %x : f32[2, 12289]\n %y = softmax(%x)\n return %y }",
+    "graph long_norm { input %x : f32[3, 33000]\n input %w : f32[33000]\n %y = rms_norm(%x, %w)\n return %y }",
+    "graph long_residual { input %x : bf16[1, 40000]\n input %r : bf16[1, 40000]\n %h = add(%x, %r)\n %y = layer_norm(%h)\n return %h, %y }",
+    "graph long_variance { input %x : f32[2, 8209]\n %d = sub(%x, expand(mean(%x, axes=[1], keepdims=1), shape=[2, 8209]))\n"
+    " %v = mean(mul(%d, %d), axes=[1])\n return %d, %v }",
+};
+
+static void rows_of_clusters(void **s)
+{
+    (void)s;
+    int failed = 0;
+    uint32_t with = 0;
+    bool nvrtc = nvrtc_available(NULL);
+    for (uint32_t i = 0; i < 3 * sizeof rows / sizeof *rows; i++)
+        for (uint32_t schedule = 0; schedule < 2; schedule++) {
+            RunOptions o = {.fuse = true, .sim = true, .kind = "row", .key = "cluster", .value = 2 << i % 3, .with = &with,
+                            .schedule = i % 3 + 2 * schedule, .llvm = !nvrtc || (i + schedule) % 2};
+            failed += !run_graph(rows[i / 3], &o, 71 + i);
+        }
+    assert_int_equal(failed, 0);
+    assert_int_equal(with, 6 * sizeof rows / sizeof *rows);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(interpreted), cmocka_unit_test(as_ptx)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(interpreted), cmocka_unit_test(as_ptx), cmocka_unit_test(rows_of_clusters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
