@@ -192,7 +192,7 @@ static double piece_rate(double bytes)
 static int64_t held_blocks(const KindProblem *p, const Schedule *s)
 {
     int64_t threads = schedule_get(s, "tx", 1) * schedule_get(s, "ty", 1);
-    int64_t registers = schedule_get(s, "hold", 0) * schedule_get(s, "vec", 1) * held_inputs(p) + 32;
+    int64_t registers = schedule_get(s, "hold", 0) * schedule_get(s, "vec", 1) * held_inputs(p) + 40;
     int64_t by_registers = 65536 / (registers * threads), by_threads = p->m->max_threads_unit / threads;
     int64_t blocks = by_registers < by_threads ? by_registers : by_threads;
     return blocks > 8 ? 8 : blocks < 1 ? 1 : blocks;

@@ -141,17 +141,19 @@ static int64_t passes(const KindProblem *p)
 /* As many blocks as hold a row, in registers or else in shared memory, with one or with several a unit. */
 static void add_clusters(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t r, int64_t vec)
 {
-    static const int64_t threads[] = {1024, 512, 256};
+    static const int64_t threads[] = {512, 1024, 256};                         /* two blocks a unit; one; several */
     if (passes(p) == 1 || !dim_is_const(row_length(p)))
         return;
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < 6; i++)
         for (int64_t cluster = 2; cluster <= p->m->cluster; cluster *= 2) {
-            int64_t t = threads[i], items = (r + t * vec * cluster - 1) / (t * vec * cluster);
-            if (items > 1 && items * vec <= (i ? 48 : 32) && items <= MAX_UNROLLED)
-                add(out, n, max, (Choice){.t = t, .rows = 1, .vec = vec, .cluster = cluster});
-            Choice c = {.t = t, .rows = 1, .vec = vec, .loop = i ? 8 : 4, .keep = 1, .cluster = cluster};
+            int64_t t = threads[i % 3], items = (r + t * vec * cluster - 1) / (t * vec * cluster);
+            Choice c = {.t = t, .rows = 1, .vec = vec, .cluster = cluster};
+            if (i < 3 && items > 1 && items * vec <= (t < 1024 ? 48 : 32) && items <= MAX_UNROLLED)
+                add(out, n, max, c);
+            c.loop = 4096 / t < 8 ? 4096 / t : 8;
+            c.keep = 1;
             int64_t bytes = kept_bytes(p, t * vec * c.loop, cluster);
-            if (items > 8 && bytes > 0 && bytes + 4096 <= p->m->shared_block)
+            if (i >= 3 && items > 8 && bytes > 0 && bytes + 4096 <= p->m->shared_block)
                 add(out, n, max, c);
         }
 }
@@ -173,9 +175,9 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     int64_t vec = p->m->vector_bytes / group_widest_bytes(p->g);
     while (vec > 1 && !dim_divides(p->cx->dims, dim_const(p->cx->dims, vec), length))
         vec /= 2;
-    add_unrolled(p, out, &n, max, r, o, vec);
-    if (!n || r > 8192 * (vec < 4 ? vec : 4))              /* few values a thread are left beside what one block would hold */
+    if (r > 8192 * (vec < 4 ? vec : 4))                     /* more than a block's threads hold beside what else they need */
         add_clusters(p, out, &n, max, r, vec);
+    add_unrolled(p, out, &n, max, r, o, vec);
     if (r > 512 * vec) {
         static const int64_t threads[] = {1024, 512, 256};
         for (uint32_t i = 0; i < 3; i++) {

@@ -73,7 +73,7 @@ static void rows_of_clusters(void **s)
     uint32_t with = 0;
     bool nvrtc = nvrtc_available(NULL);
     for (uint32_t i = 0; i < 3 * sizeof rows / sizeof *rows; i++)
-        for (uint32_t schedule = 0; schedule < 2; schedule++) {
+        for (uint32_t schedule = 0; schedule < 2; schedule++) {             /* in registers, in shared memory */
             RunOptions o = {.fuse = true, .sim = true, .kind = "row", .key = "cluster", .value = 2 << i % 3, .with = &with,
                             .schedule = i % 3 + 2 * schedule, .llvm = !nvrtc || (i + schedule) % 2};
             failed += !run_graph(rows[i / 3], &o, 71 + i);
