@@ -339,7 +339,10 @@ KInst *k_op(Kernel *k, Op op, DType result, KInst *const *args, uint32_t n)
         if (op == OP_WHERE ? i > 0 : !is_predicate(op))
             wide[i] = k_cast(k, wide[i], result);
     }
-    KInst *inst = add_inst(k, K_OP, is_predicate(op) ? DT_BOOL : result, lanes);
+    KInst *inst = k_approximated(k, op, result, wide);
+    if (inst)
+        return inst;
+    inst = add_inst(k, K_OP, is_predicate(op) ? DT_BOOL : result, lanes);
     inst->op = op;
     set_args(k, inst, wide, n);
     return is_predicate(op) && result != DT_BOOL ? k_cast(k, inst, result) : inst;

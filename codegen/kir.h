@@ -172,6 +172,10 @@ KInst *k_shared_load(Kernel *k, uint32_t shared, Dim index, uint32_t lanes);
 void   k_shared_store(Kernel *k, uint32_t shared, Dim index, KInst *value, KInst *mask);
 void   k_cluster_store(Kernel *k, uint32_t shared, Dim rank, Dim index, KInst *value, KInst *mask);
 KInst *k_op(Kernel *k, Op op, DType result, KInst *const *args, uint32_t n);   /* splats scalars to the widest operand */
+/* kir_approximate.c: another way to `op` on these operands of type t, in approximate kernels; NULL: none. And what is at least 1 by its form,
+ * a sum of 1 and an exponential: approximate kernels divide by it in fewer steps. */
+KInst *k_approximated(Kernel *k, Op op, DType t, KInst *const *args);
+bool   k_at_least_one(const KInst *n);
 KInst *k_op1(Kernel *k, Op op, KInst *a);
 KInst *k_op2(Kernel *k, Op op, KInst *a, KInst *b);
 KInst *k_select(Kernel *k, KInst *cond, KInst *a, KInst *b);

@@ -45,6 +45,18 @@ static const Helper fixed[] = {
      "/* 2^(x log2 e) by the special function unit: relative error about 2^-21 + |x| 2^-23. */\n"
      DEVICE "float exp_approx(float x)\n{\n    float r;\n"
      "    asm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(r) : \"f\"(x * 1.44269504f));\n    return r;\n}\n"},
+    {"exp2_approx",
+     "/* 2^x by the special function unit; what is below 2^-126 is zero. */\n"
+     DEVICE "float exp2_approx(float x)\n{\n    float r;\n    asm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(r) : \"f\"(x));\n    return r;\n}\n"},
+    {"rcp_approx",
+     "/* 1 / x for an x from 1 on, within 1 ulp; what is below 2^-126 is zero. */\n"
+     DEVICE "float rcp_approx(float x)\n{\n    float r;\n    asm(\"rcp.approx.ftz.f32 %0, %1;\" : \"=f\"(r) : \"f\"(x));\n    return r;\n}\n"},
+    {"erfc_approx",
+     "/* t p(t) e^(-x^2) with t = 1 / (1 + 0.43 |x|), reflected; p is fitted to 2^-23. The relative error grows with x^2, by 2^-23 each. */\n"
+     DEVICE "float erfc_approx(float x)\n{\n    const float t = rcp_approx(fmaf(0.43f, fabsf(x), 1.0f)), e = exp2_approx(x * -1.44269504f * x);\n"
+     "    float p = 0.07478660771f;\n    p = fmaf(p, t, -0.3148699372f);\n    p = fmaf(p, t, 0.3914182675f);\n    p = fmaf(p, t, -0.09274214694f);\n"
+     "    p = fmaf(p, t, 0.2504780317f);\n    p = fmaf(p, t, 0.2038868944f);\n    p = fmaf(p, t, 0.244537672f);\n    p = fmaf(p, t, 0.2425047199f);\n"
+     "    return x < 0.0f ? fmaf(-t * p, e, 2.0f) : t * p * e;\n}\n"},
     {"div_approx",
      "/* Within 2 ulp over the whole range. */\n"
      DEVICE "float div_approx(float a, float b)\n{\n    float r;\n"

@@ -131,7 +131,8 @@ static const CudaOp bool_rows[OP_COUNT] = {
 
 /* f32 within a few ulp, for classes whose results round to f16 or bf16. */
 static const CudaOp approximate_rows[OP_COUNT] = {
-    [OP_EXP] = CALL("exp_approx($a)"), [OP_DIV] = CALL("div_approx($a, $b)"), [OP_RECIPROCAL] = CALL("div_approx(1.0f, $a)"),
+    [OP_EXP] = CALL("exp_approx($a)"), [OP_EXP2] = CALL("exp2_approx($a)"), [OP_ERFC] = CALL("erfc_approx($a)"),
+    [OP_DIV] = CALL("div_approx($a, $b)"), [OP_RECIPROCAL] = CALL("div_approx(1.0f, $a)"),
 };
 
 /* How loose the operand at `at` of a template may be. */
@@ -188,6 +189,13 @@ static Expr rounded(Arena *a, Expr e, DType t)
 static Expr c_cast(Arena *a, const char *type, Expr e)
 {
     return (Expr){arena_printf(a, "(%s)%s", type, cuda_in(a, e, PREC_UNARY)), PREC_UNARY};
+}
+
+Expr cuda_divide(Arena *a, Op op, const Expr *args)
+{
+    bool divides = op == OP_DIV;
+    Expr inverse = expand(a, "rcp_approx($a)", PREC_PRIMARY, DT_F32, &args[divides]);
+    return divides ? expand(a, "$a * $b", PREC_MUL, DT_F32, (Expr[]){args[0], inverse}) : inverse;
 }
 
 Expr cuda_op(Arena *a, Op op, DType operand, DType result, const Expr *args, bool approximate)

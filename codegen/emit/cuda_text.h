@@ -14,6 +14,8 @@ const char *cuda_register_type(DType t);                    /* "float" for f32, 
 const char *cuda_memory_type(DType t);
 Expr cuda_literal(Arena *a, DType t, double f, int64_t i);
 Expr cuda_op(Arena *a, Op op, DType operand, DType result, const Expr *args, bool approximate);
+/* op, a division or reciprocal in fp32, within a few ulp where the divisor is at least 1. */
+Expr cuda_divide(Arena *a, Op op, const Expr *args);
 Expr cuda_cast(Arena *a, Expr e, DType from, DType to);
 
 /* Names of generated helpers: load_bf16x8_readonly, store_f32x4_stream, sum_lanes_f32x8 … */

@@ -89,7 +89,10 @@ Expr cu_pure_expr(Cuda *c, const KInst *n, const char *l)
     switch (n->kind) {
     case K_CONST: return cuda_literal(c->arena, n->type.dtype, n->f, n->i);
     case K_SPLAT: return args[0];
-    case K_OP:    return cuda_op(c->arena, n->op, n->args[n->op == OP_WHERE ? 1 : 0]->type.dtype, n->type.dtype, args, c->k->approximate);
+    case K_OP:
+        if (c->k->approximate && n->type.dtype == DT_F32 && (n->op == OP_DIV || n->op == OP_RECIPROCAL) && k_at_least_one(n->args[n->n_args - 1]))
+            return cuda_divide(c->arena, n->op, args);
+        return cuda_op(c->arena, n->op, n->args[n->op == OP_WHERE ? 1 : 0]->type.dtype, n->type.dtype, args, c->k->approximate);
     case K_CAST:  return cuda_cast(c->arena, args[0], n->args[0]->type.dtype, n->type.dtype);
     case K_INDEX: return cu_lane_dim(c, n->index, n->type.lanes, l);
     case K_TEST: {

@@ -62,6 +62,8 @@ static LLVMValueRef device_math(Llvm *L, Op op, DType t, LLVMValueRef *args, uin
 {
     Ptx *ptx = L->target_data;
     LLVMValueRef v[16], sub[2];
+    if (L->k->approximate && op == OP_EXP2 && t == DT_F32)
+        return ptx_exp2_fraction(L, args[0], lanes);
     if (L->k->approximate && op == OP_EXP && t == DT_F32)
         return ptx_exp2_fraction(L, LLVMBuildFMul(L->b, args[0], ll_splat(L, LLVMConstReal(LLVMFloatTypeInContext(L->c), 1.44269504088896341), lanes), ""), lanes);
     if (!ptx->libdevice && t == DT_F32)

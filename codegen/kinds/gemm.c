@@ -164,6 +164,8 @@ static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
                      .batch = (double)dim_typical(x->batch), .aligned = x->aligned,
                      .groups = x->groups ? (double)dim_typical(x->groups) : 0,
                      .bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)};
+    double operands = (size.m + (double)dim_typical(x->whole) * (size.groups ? size.groups : 1)) * size.k * size.batch * x->size;
+    size.beside = ((double)dim_typical(p->g->bytes_read) - operands) / (size.m * size.n * size.batch + 1);
     return g.wgmma ? gemm_wgmma_seconds(&g, &size, p->m) : gemm_mma_seconds(&g, &size, p->m);
 }
 

@@ -19,11 +19,17 @@ static double efficiency(const KGemm *g)
     return fmin(1.05, 0.93 + 0.0014 * reuse) * (g->stages < 4 ? 0.97 : 1);
 }
 
+/* Bulk stores cost less than a thread's own; but the piece lies in registers so that what is read beside it comes in 4 bytes a thread. */
+static double bulk_share(const KGemm *g, const GemmSize *x) { return !g->bulk ? 1 : x->beside >= 1 ? 1.2 : 0.9; }
+
 /* After the last stage of a tile: the consumers stage and store its pieces; wider ones in fewer steps. */
-static double epilogue_seconds(const KGemm *g) { return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn) * (g->bulk ? 0.9 : 1); }
+static double epilogue_seconds(const KGemm *g, const GemmSize *x) { return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn) * bulk_share(g, x); }
 
 /* Where two warpgroups take tiles in turn, one has half the threads for it, and shares the unit with the other's product. */
-static double shared_epilogue_seconds(const KGemm *g) { return (1.9e-6 + (g->width > 32 ? 34e-9 : 47e-9) * g->bn) * g->bm / 128 * (g->bulk ? 0.9 : 1); }
+static double shared_epilogue_seconds(const KGemm *g, const GemmSize *x)
+{
+    return (1.9e-6 + (g->width > 32 ? 34e-9 : 47e-9) * g->bn) * g->bm / 128 * bulk_share(g, x);
+}
 
 /* Bytes a second that all units load from the L2 cache. Rows of a stage of half a cache line, or across lines, cost whole lines. */
 static double cache_rate(const KGemm *g, const GemmSize *x, const Machine *m, uint32_t size)
@@ -49,9 +55,9 @@ double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
     double work = 2.0 * g->bm * cluster * g->bn * (x->k + g->bk / 2) * terms;
     double loaded = (g->bm * cluster + g->bn) * x->k * size * pieces;                    /* by a cluster: B once */
     double product = fmax(work * units / rate, loaded * busy / cache_rate(g, x, m, size)) * (g->cluster > 1 ? 1.01 : 1);
-    double epilogue = epilogue_seconds(g), all = waves * (product + epilogue);
+    double epilogue = epilogue_seconds(g, x), all = waves * (product + epilogue);
     if (g->pingpong)
-        all = waves * fmax(product, (product + shared_epilogue_seconds(g)) / 2) + 2 * epilogue;
+        all = waves * fmax(product, (product + shared_epilogue_seconds(g, x)) / 2) + 2 * epilogue;
     double seconds = all + fill + (g->cluster > 1 ? join : 0);
     double memory = x->bytes / (m->copy_bandwidth * (g->bk * size >= 128 ? 0.8 : 0.68));       /* by tiles, not in one stream */
     return fmax(seconds, memory) + m->launch_seconds;

@@ -8,6 +8,7 @@ typedef struct GemmSize {
     double bytes;                       /* to and from memory, at least */
     bool   aligned;                     /* rows of both operands begin at multiples of 128 bytes */
     double groups;                      /* of rows, each against its own matrix; 0: none */
+    double beside;                      /* bytes read beside the operands, an element of the result */
 } GemmSize;
 
 /* Seconds, the launch included. Of `g` its format and tile. */
