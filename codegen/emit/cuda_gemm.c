@@ -163,6 +163,16 @@ static void print_sm80(Cuda *c)
     cu_line(c, "gemm.begin(problem);");
 }
 
+/* Branches of the body depend on the piece's columns. A column that one lane gives to all is known to be the same in a warp; the
+ * compiler then has no way for lanes that part, on which each shuffle waits for the others (and which took most of the registers). */
+static const char *column(const Cuda *c)
+{
+    for (uint32_t i = 0; i < c->k->body.n; i++)
+        if (c->k->body.data[i]->kind == K_IF)
+            return "__shfl_sync(0xffffffffu, gemm.col, 0)";
+    return "gemm.col";
+}
+
 static void print_tiles(Cuda *c)
 {
     const KGemm *g = c->k->gemm;
@@ -180,7 +190,7 @@ static void print_tiles(Cuda *c)
         cu_line(c, "if (!gemm.stage(problem, piece, %s))", c->shared[g->stage]);
     cu_line(c, "    continue;");
     bind(c, g->row, "row", "gemm.row");
-    bind(c, g->col, "col", "gemm.col");
+    bind(c, g->col, "col", column(c));
     bind(c, g->at_batch, "batch", "gemm.batch");
     bind(c, g->warp, "warp", "gemm.warp");
     bind(c, g->lane, "lane", "gemm.lane");
