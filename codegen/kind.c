@@ -3,6 +3,7 @@
 #include "codegen/group.h"
 
 #include <math.h>
+#include <math.h>
 #include <string.h>
 
 const KernelKind *const kernel_kinds[] = {
@@ -142,6 +143,19 @@ double group_seconds_memory(const KindProblem *p)
     double flops = (double)dim_typical(p->g->flops);
     double memory = bytes / p->m->copy_bandwidth, arithmetic = flops / p->m->flops_fma;
     return memory > arithmetic ? memory : arithmetic;
+}
+
+int64_t group_passes(const KindProblem *p)
+{
+    const Group *g = p->g;
+    return vec_last(&g->reduces).level + 1 + !dim_is(group_row_count(p->cx->dims, g), 1);
+}
+
+double group_again_factor(const KindProblem *p, double part)
+{
+    double in = (double)dim_typical(p->g->bytes_read), out = (double)dim_typical(p->g->bytes_written);
+    double again = part * in <= p->m->l2_bytes || in <= p->m->l2_bytes / 2 ? 0.3 : 1;           /* the cache is several times as fast */
+    return 1 + again * (double)(group_passes(p) - 1) * in / fmax(in + out, 1);
 }
 
 static double product_flops(const KindProblem *p)

@@ -64,6 +64,11 @@ const char *product_inside_refused(const KindProblem *p);
 bool columns_held(const Machine *m, Dim rows, Dim columns);
 double product_inside_seconds(const KindProblem *p);      /* what such a loop adds */
 double group_seconds_memory(const KindProblem *p);        /* bytes over copy bandwidth, L2-resident operands faster */
+/* How many times a group with reductions needs its operands: once a level, once for the outputs. */
+int64_t group_passes(const KindProblem *p);
+/* What group_seconds_memory grows by where they are read as often: again from memory, where the device's blocks have this part of them under
+ * way at once and the cache does not hold it. */
+double group_again_factor(const KindProblem *p, double part);
 /* Partial results of `split` blocks for the same outer elements meet in memory; the block that comes last combines them in order,
  * so that the result does not depend on the schedule of blocks. `value[i]`: this thread's result of reduction i, `at` outer
  * position `outer` (its first lane), for threads for which `leader` holds. Calls `finish` where the final values are known to
@@ -79,9 +84,10 @@ KInst *block_reduce(KindBuild *b, const Node *reduce, KInst *value, uint32_t wid
 /* The same of several, each in place. */
 enum { BLOCK_REDUCES = 16 };
 void block_reduce_all(KindBuild *b, const Node *const *reduce, KInst **value, uint32_t n, uint32_t width);
-/* Reductions that several blocks share (cluster.c): block numbers from a multiple of `blocks` on run as a cluster; rank: this block's in it. */
+/* Reductions that several blocks share (cluster.c): block numbers from a multiple of `blocks` on run as a cluster; rank: this block's. */
 typedef struct { uint32_t blocks; Dim rank; bool first; } Cluster;
 Cluster cluster_begin(KindBuild *b, int64_t blocks);                        /* first of all in a kernel; 1: there is none */
 /* value[i], of whole blocks, becomes that of the whole cluster in all of its threads. The `whos` threads that have the same value are told
  * apart by `who`, the values of a block by `slot`, of `slots` (in lanes, with the lane symbol). */
-void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KInst **value, uint32_t n, Dim slot, uint32_t slots, Dim who, uint32_t whos);
+void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KInst **value, uint32_t n, Dim slot, uint32_t slots, Dim who,
+                        uint32_t whos);

@@ -15,7 +15,8 @@ Cluster cluster_begin(KindBuild *b, int64_t blocks)
     return (Cluster){.blocks = (uint32_t)blocks, .rank = dim_mod(p, b->block, dim_const(p, blocks)), .first = true};
 }
 
-void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KInst **v, uint32_t n, Dim slot, uint32_t slots, Dim who, uint32_t whos)
+void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KInst **v, uint32_t n, Dim slot, uint32_t slots, Dim who,
+                        uint32_t whos)
 {
     Kernel *k = b->k;
     DimPool *p = k->cx->dims;
@@ -30,7 +31,8 @@ void cluster_reduce_all(KindBuild *b, Cluster *c, const Node *const *reduce, KIn
         shared[i] = kernel_shared(k, "of_blocks", v[i]->type.dtype, c->blocks * slots);
         for (uint32_t j = 0; j < c->blocks; j += whos) {
             Dim to = dim_add_const(p, who, j);
-            k_cluster_store(k, shared[i], to, dim_add(p, dim_mul_const(p, c->rank, slots), slot), v[i], k_test(k, to, dim_const(p, c->blocks), 1));
+            Dim at = dim_add(p, dim_mul_const(p, c->rank, slots), slot);
+            k_cluster_store(k, shared[i], to, at, v[i], k_test(k, to, dim_const(p, c->blocks), 1));
         }
     }
     k_cluster_arrive(k, true);

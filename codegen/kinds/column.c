@@ -175,13 +175,6 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     return n;
 }
 
-/* How many times the operands are read: once a level, once for the outputs. */
-static int64_t passes(const KindProblem *p)
-{
-    const Group *g = p->g;
-    return vec_last(&g->reduces).level + 1 + !dim_is(group_row_count(p->cx->dims, g), 1);
-}
-
 /* What of the bandwidth is left where a piece of a row is as long: memory moves 64 bytes, caches keep lines of 128. */
 static double piece_rate(double bytes)
 {
@@ -217,16 +210,12 @@ static double held_factor(const KindProblem *p, const Schedule *s)
 static double cost(const KindProblem *p, const Schedule *s)
 {
     double seconds = group_seconds_memory(p), across = (double)(schedule_get(s, "tx", 1) * schedule_get(s, "vec", 1));
-    double blocks = (double)dim_typical(group_outer_count(p->cx->dims, p->g)) *
-                    (double)(schedule_get(s, "split", 1) * schedule_get(s, "cluster", 1)) / across;
-    if (schedule_get(s, "hold", 0)) {
+    double columns = (double)dim_typical(group_outer_count(p->cx->dims, p->g));
+    double blocks = columns * (double)(schedule_get(s, "split", 1) * schedule_get(s, "cluster", 1)) / across;
+    if (schedule_get(s, "hold", 0))
         seconds *= held_factor(p, s);
-    } else if (p->m->target == TARGET_CUDA && passes(p) > 1) {
-        double in = (double)dim_typical(p->g->bytes_read), out = (double)dim_typical(p->g->bytes_written);
-        double strips = 2.0 * p->m->units * across * in / (double)dim_typical(group_outer_count(p->cx->dims, p->g));
-        double again = strips <= p->m->l2_bytes || in <= p->m->l2_bytes / 2 ? 0.3 : 1;
-        seconds *= 1 + again * (double)(passes(p) - 1) * in / (in + out);
-    }
+    else if (p->m->target == TARGET_CUDA)
+        seconds *= group_again_factor(p, 2.0 * p->m->units * across / (columns > 1 ? columns : 1));
     if (blocks < p->m->units)
         seconds *= p->m->units / (blocks < 1 ? 1 : blocks);
     return seconds + p->m->launch_seconds * (schedule_get(s, "split", 1) > 1 ? 2 : 1);
@@ -447,7 +436,8 @@ static bool build(KindBuild *b)
     int64_t split = schedule_get(b->s, "split", 1), blocks = schedule_get(b->s, "cluster", 1);
     c.hold = schedule_get(b->s, "hold", 0);
     if (blocks > (c.hold && split == 1 ? b->problem.m->cluster : 1))
-        return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: no cluster of %lld blocks", (long long)blocks);
+        return diag_error(k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: no cluster of %lld blocks",
+                          (long long)blocks);
     c.cluster = cluster_begin(b, blocks);
     Dim strip = dim_floordiv(p, b->block, dim_const(p, blocks));
     Dim columns = dim_max(p, column_blocks(&b->problem, b->s), dim_const(p, 1)), column = dim_mod(p, strip, columns), part = dim_floordiv(p, strip, columns);

@@ -9,8 +9,8 @@
  * A row that one block cannot hold is shared by a cluster of blocks (cluster.c): each holds a part, as one block holds a row, and only what
  * is reduced passes between them.
  *
- * Schedule: lanes_row (T), rows a block, vec, cluster, loop (0: unrolled in registers, else vectors a step of the loop), keep (in shared memory), early (what only the
- * outputs need is loaded before the reductions: hides a memory latency, costs registers). */
+ * Schedule: lanes_row (T), rows a block, vec, cluster, loop (0: unrolled in registers, else vectors a step of the loop), keep (in shared
+ * memory), early (what only the outputs need is loaded before the reductions: hides a memory latency, costs registers). */
 #include "codegen/group.h"
 #include "codegen/kind.h"
 
@@ -131,18 +131,11 @@ static void add_unrolled(const KindProblem *p, Schedule *out, uint32_t *n, uint3
     }
 }
 
-/* How many times the operands are read: once a level, once for the outputs. */
-static int64_t passes(const KindProblem *p)
-{
-    const Group *g = p->g;
-    return vec_last(&g->reduces).level + 1 + !dim_is(group_row_count(p->cx->dims, g), 1);
-}
-
 /* As many blocks as hold a row, in registers or else in shared memory, with one or with several a unit. */
 static void add_clusters(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, int64_t r, int64_t vec)
 {
     static const int64_t threads[] = {512, 1024, 256};                         /* two blocks a unit; one; several */
-    if (passes(p) == 1 || !dim_is_const(row_length(p)))
+    if (group_passes(p) == 1 || !dim_is_const(row_length(p)))
         return;
     for (uint32_t i = 0; i < 6; i++)
         for (int64_t cluster = 2; cluster <= p->m->cluster; cluster *= 2) {
@@ -199,11 +192,8 @@ static double cost(const KindProblem *p, const Schedule *s)
     double seconds = group_seconds_memory(p);
     int64_t o = dim_typical(group_outer_count(p->cx->dims, p->g));
     double blocks = (double)o * (double)schedule_get(s, "cluster", 1) / (double)schedule_get(s, "rows", 1);
-    if (p->m->target == TARGET_CUDA && schedule_get(s, "loop", 0) && !schedule_get(s, "keep", 0)) {
-        double in = (double)dim_typical(p->g->bytes_read), all = in + (double)dim_typical(p->g->bytes_written);
-        double rows = 2.0 * p->m->units * in / (double)(o ? o : 1), again = rows <= p->m->l2_bytes || in <= p->m->l2_bytes / 2 ? 0.3 : 1;
-        seconds *= 1 + again * (double)(passes(p) - 1) * in / all;
-    }
+    if (p->m->target == TARGET_CUDA && schedule_get(s, "loop", 0) && !schedule_get(s, "keep", 0))
+        seconds *= group_again_factor(p, 2.0 * p->m->units / (double)(o ? o : 1));
     if (p->m->target == TARGET_CUDA && blocks < p->m->units)
         seconds *= p->m->units / (blocks < 1 ? 1 : blocks) > 8 ? 8 : p->m->units / (blocks < 1 ? 1 : blocks);
     if (schedule_get(s, "loop", 0))
@@ -492,7 +482,8 @@ static bool build(KindBuild *b)
              .loop = schedule_get(b->s, "loop", 0)};
     int64_t rows = schedule_get(b->s, "rows", 1), blocks = schedule_get(b->s, "cluster", 1);
     if (blocks > 1 && (blocks > b->problem.m->cluster || rows > 1 || !dim_is_const(row_length(&b->problem))))
-        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: no cluster of %lld blocks", (long long)blocks);
+        return diag_error(b->k->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, NULL, "illegal schedule: no cluster of %lld blocks",
+                          (long long)blocks);
     r.cluster = cluster_begin(b, blocks);
     r.share = dim_const(p, blocks > 1 ? kept_length(&b->problem, r.t * r.vec * (r.loop ? r.loop : 1), blocks) : 0);
     if (r.loop > 8 || r.vec > 16 || (!r.loop && items_of(&r, row_length(&b->problem)) > MAX_ITEMS))

@@ -40,7 +40,8 @@ static void interpreted(void **s)
     int failed = 0;
     for (size_t i = 0; i < N_COLUMNS; i++)
         for (uint32_t schedule = i % 3; schedule < 16; schedule += 3)
-            failed += !simulate_graph(columns[i], &(SimulateOptions){.arch = schedule % 3 == 2 ? "sm_80" : "sm_90a", .kind = "column", .schedule = schedule}, 31 + i);
+            failed += !simulate_graph(columns[i], &(SimulateOptions){.arch = schedule % 3 == 2 ? "sm_80" : "sm_90a", .kind = "column",
+                                                                     .schedule = schedule}, 31 + i);
     assert_int_equal(failed, 0);
 }
 

@@ -30,7 +30,8 @@ static void interpreted(void **s)
     int failed = 0;
     for (size_t i = 0; i < N_TURNED; i++)
         for (uint32_t schedule = 0; schedule < 9; schedule++)
-            failed += !simulate_graph(turned[i], &(SimulateOptions){.arch = schedule % 2 ? "sm_80" : "sm_90a", .kind = "transpose", .schedule = schedule}, 51 + i);
+            failed += !simulate_graph(turned[i], &(SimulateOptions){.arch = schedule % 2 ? "sm_80" : "sm_90a", .kind = "transpose",
+                                                                    .schedule = schedule}, 51 + i);
     assert_int_equal(failed, 0);
 }
 
