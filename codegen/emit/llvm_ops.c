@@ -248,11 +248,12 @@ LLVMValueRef ll_op(Llvm *L, Op op, DType operand, DType result, LLVMValueRef *ar
     return exact ? v : ll_round(L, v, result, lanes);
 }
 
+/* Not the other way round, b where either is NaN and then a where a is: LLVM 19 takes |x| > 0, or x is NaN, for x > 0, or NaN. */
 LLVMValueRef ll_maximum(Llvm *L, LLVMValueRef a, LLVMValueRef b, bool minimum)
 {
-    LLVMValueRef first = LLVMBuildFCmp(L->b, minimum ? LLVMRealOLT : LLVMRealOGT, a, b, "");
-    LLVMValueRef v = LLVMBuildSelect(L->b, first, a, b, "");                /* b where either is NaN */
-    return LLVMBuildSelect(L->b, LLVMBuildFCmp(L->b, LLVMRealUNO, a, a, ""), a, v, "");
+    LLVMValueRef first = LLVMBuildFCmp(L->b, minimum ? LLVMRealULT : LLVMRealUGT, a, b, "");
+    LLVMValueRef v = LLVMBuildSelect(L->b, first, a, b, "");                /* a where either is NaN */
+    return LLVMBuildSelect(L->b, LLVMBuildFCmp(L->b, LLVMRealUNO, b, b, ""), b, v, "");
 }
 
 /* ---- element types ------------------------------------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@ static const char *const graphs[] = {
     "graph add { input %x : f32[7, 33]\n %y = add(%x, 1.5)\n return %y }",
     "graph scalar { input %x : f32[]\n %y = exp(%x)\n return %y }",
     "graph one { input %x : f32[1, 1, 1]\n %y = tanh(%x)\n return %y }",
+    "graph magnitude { input %x : f32[3, 37]\n %y = relu(abs(%x))\n %z = minimum(neg(abs(%x)), 0.0)\n return %y, %z }",
     "graph bcast { input %x : f32[5, 1, 7]\n input %y : f32[3, 1]\n %z = mul(%x, %y)\n return %z }",
     "graph residual { input %x : bf16[3, 5, 256]\n input %r : bf16[3, 5, 256]\n param %w : bf16[256]\n"
     " %h = add(%x, %r)\n %y = rms_norm_rounded(%h, %w)\n return %h, %y }",
