@@ -159,8 +159,14 @@ static Variant variant_in(Context *cx, const Variant *v)
 bool variant_form(Context *cx, Task *t, const CompileOptions *quiet, Variant *v)
 {
     CompileOptions o = *quiet;
-    o.picks = v->picks;
-    o.n_picks = v->n_picks;
+    Vec(ChoicePick) picks = {0};
+    for (uint32_t i = 0; i < v->n_picks; i++)
+        vec_push(cx->scratch, &picks, v->picks[i]);
+    for (uint32_t i = 0; i < quiet->n_picks; i++)
+        if (strchr(quiet->picks[i].id, '#'))                  /* of a single member: no alternative of the family's changes it */
+            vec_push(cx->scratch, &picks, quiet->picks[i]);
+    o.picks = picks.data;
+    o.n_picks = picks.n;
     return compile_workload(cx, t, v->workload, &o, &v->compiled);
 }
 

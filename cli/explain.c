@@ -40,6 +40,18 @@ static json_t *rules_json(Job *job, const Compiled *k)
     return list;
 }
 
+/* Members of a family that were decided by themselves. */
+static json_t *members_apart(const Compiled *k, Str family)
+{
+    size_t n = strlen(family);
+    json_t *list = json_array();
+    vec_foreach (PlanDecision, d, &k->plan->decisions)
+        if (!strncmp(d->choice, family, n) && d->choice[n] == '#')
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s?}", "choice", d->choice, "picked",
+                                                  d->picked, "evidence", d->evidence));
+    return list;
+}
+
 static json_t *choices_json(Job *j, const Compiled *k)
 {
     Arena *a = j->cx->arena;
@@ -58,8 +70,10 @@ static json_t *choices_json(Job *j, const Compiled *k)
         json_object_set_new(c, "rule", json_text(choices[i].rule));
         json_object_set_new(c, "place", json_text(place(a, choices[i].loc)));
         json_object_set_new(c, "alternatives", json_integer(choices[i].n_alternatives));
+        json_object_set_new(c, "members", json_integer(choices[i].n_members));
         json_object_set_new(c, "picked", json_text(picked));
         json_object_set_new(c, "evidence", json_text(evidence));
+        json_object_set_new(c, "apart", members_apart(k, choices[i].id));
         json_array_append_new(list, c);
     }
     return list;
@@ -317,8 +331,8 @@ static void print_rules(FILE *to, const json_t *rules)
 
 static void print_choices(FILE *to, const json_t *choices)
 {
-    size_t i;
-    const json_t *c;
+    size_t i, k;
+    const json_t *c, *d;
     if (json_array_size(choices))
         fputs("\n  choices\n", to);
     json_array_foreach (choices, i, c) {
@@ -327,6 +341,9 @@ static void print_choices(FILE *to, const json_t *choices)
                 *text(c, "picked") ? text(c, "picked") : "the default",
                 (int)number(c, "alternatives"));
         fprintf(to, "      %s\n", text(c, "evidence"));
+        json_array_foreach (json_object_get(c, "apart"), k, d)
+            fprintf(to, "      but %s: took \"%s\", %s\n", text(d, "choice"), text(d, "picked"),
+                    text(d, "evidence"));
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "codegen/emit/emit.h"
 #include "codegen/kind.h"
+#include <stdlib.h>
 #include <string.h>
 
 const char *workload_name(const Workload *w) { return w ? w->name : "generic"; }
@@ -140,6 +141,7 @@ static void offer_products(const CodegenOptions *g, PassOptions *p)
     p->f16_products = runs;
     p->fold_norms = g->machine.tensor_cores && g->fuse;
     p->piece = runs ? 64 : 0;             /* columns that the epilogue of a product has at hand */
+    p->units = runs ? (uint32_t)g->machine.units : 0;
 }
 
 static bool fill_options(Job *j, const Machine *m)
@@ -264,11 +266,21 @@ bool dims_parse(Context *cx, const char *text, DimValue **values, uint32_t *n)
 
 /* ---- choices -------------------------------------------------------------------------------- */
 
-/* --pick CHOICE=ALT: the choice's id or its rule's name, and the number of an alternative. */
+/* "…#2=1" for a choice whose family has such a member: 2; else 0. */
+static uint32_t picked_member(const char *pick, const ChoiceInfo *choice)
+{
+    size_t n = strlen(choice->id);
+    if (strncmp(pick, choice->id, n) != 0 || pick[n] != '#')
+        return 0;
+    uint64_t number = strtoul(pick + n + 1, NULL, 10);
+    return number <= choice->n_members ? (uint32_t)number : 0;
+}
+
+/* --pick CHOICE=ALT: the choice's id, one of its members' or its rule's name, and the number of an alternative. */
 static bool pick_matches(const char *pick, const ChoiceInfo *choice)
 {
     size_t n = strcspn(pick, "=");
-    return (strlen(choice->id) == n && !memcmp(choice->id, pick, n)) ||
+    return (strlen(choice->id) == n && !memcmp(choice->id, pick, n)) || picked_member(pick, choice) ||
            (choice->rule && strlen(choice->rule) == n && !memcmp(choice->rule, pick, n));
 }
 
@@ -281,7 +293,9 @@ static bool pick_alternative(Job *j, const char *pick, const ChoiceInfo *choice,
         return diag_error(j->cx->diags, PAWL_EXIT_INVALID, LOC_NONE, "0 is the unrewritten form",
                           "--pick %s: %s has the alternatives 0 to %u", pick, choice->id,
                           choice->n_alternatives - 1);
-    *out = (ChoicePick){choice->id, (uint32_t)alternative};
+    uint32_t member = picked_member(pick, choice);
+    Str id = member ? str_format(j->cx->strs, "%s#%u", choice->id, member) : choice->id;
+    *out = (ChoicePick){id, (uint32_t)alternative};
     return true;
 }
 
@@ -310,7 +324,7 @@ bool job_picks(Job *j, const Graph *g, ChoicePick **picks, uint32_t *n)
 {
     uint32_t n_choices;
     ChoiceInfo *list = choices_list(g, j->cx->arena, &n_choices);
-    *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + 1);
+    *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + j->cli->o.picks.n + 1);
     *n = 0;
     return user_picks(j, list, n_choices, *picks, n);
 }
@@ -356,7 +370,7 @@ bool job_decide(Job *j, const Workload *w, CompileOptions *o, PlanDecision **evi
         return false;
     uint32_t n_choices, n_known = 0, n_picks;
     ChoiceInfo *list = choices_list(g, j->cx->arena, &n_choices);
-    ChoicePick *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + 1);
+    ChoicePick *picks = arena_new_array(j->cx->arena, ChoicePick, n_choices + j->cli->o.picks.n + 1);
     if (j->db && n_choices) {
         ChoicePick *known = choices_from_db(j->cx, j->db, &j->device, g, &n_known, evidence);
         for (uint32_t i = 0; i < n_known && i < n_choices; i++)
@@ -389,6 +403,22 @@ static const char *alternative_text(Arena *a, const ChoiceInfo *c, uint32_t alte
     if (!alternative)
         return "as written";
     return c->n_alternatives <= 2 ? rule : arena_printf(a, "%s (%u)", rule, alternative);
+}
+
+/* What --pick says of single members of a family, unless their weights had the last word. */
+static void record_members(Job *j, const Compiled *k, const CompileOptions *o, const ChoiceInfo *c)
+{
+    size_t n = strlen(c->id);
+    for (uint32_t i = 0; i < o->n_picks; i++) {
+        const ChoicePick *p = &o->picks[i];
+        bool decided = strncmp(p->id, c->id, n) != 0 || p->id[n] != '#';
+        vec_foreach (PlanDecision, d, &k->plan->decisions)
+            decided |= !strcmp(d->choice, p->id);
+        if (!decided)
+            vec_push(j->cx->arena, &k->plan->decisions,
+                     ((PlanDecision){p->id, str_intern(j->cx->strs, alternative_text(j->cx->arena, c, p->alternative)),
+                                     str_intern(j->cx->strs, "as --pick says")}));
+    }
 }
 
 static PlanDecision decision_of(Job *j, const ChoiceInfo *c, const CompileOptions *o,
@@ -426,6 +456,7 @@ static void record_decisions(Job *j, const Compiled *k, const CompileOptions *o,
         }
         if (!there)
             vec_push(j->cx->arena, &k->plan->decisions, decision_of(j, &list[i], o, evidence, n));
+        record_members(j, k, o, &list[i]);
     }
 }
 

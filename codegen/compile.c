@@ -37,6 +37,19 @@ static PlanDecision kept_decision(Context *cx, Str id)
                           str_intern(cx->strs, "a weight has a few rows or columns " NOT_HELD "; it is kept, and they are computed from it")};
 }
 
+/* Picks of single members of a family (#1, #2, …): they count before the family's. Those that stay as written come last. */
+static uint32_t member_picks(const CompileOptions *o, ChoicePick *out)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < o->n_picks; i++)
+        if (strchr(o->picks[i].id, '#'))
+            out[n++] = o->picks[i];
+    for (uint32_t i = 0; i < o->n_plain; i++)
+        if (strchr(o->plain[i], '#'))
+            out[n++] = (ChoicePick){o->plain[i], 0};
+    return n;
+}
+
 typedef struct { double best, first; bool tried, matters; } Trial;
 
 /* Leaves in picks[i] the alternative that the machine model prefers, the others as picked so far. */
@@ -67,16 +80,20 @@ static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o,
 {
     uint32_t n;
     ChoiceInfo *list = choices_list(g, cx->scratch, &n);
-    ChoicePick *picks = arena_new_array(cx->scratch, ChoicePick, n + 1);
+    ChoicePick *picks = arena_new_array(cx->scratch, ChoicePick, n + o->n_picks + o->n_plain + 1);
     Trial *trial = arena_new_array(cx->scratch, Trial, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         const ChoicePick *given = find_pick(o, list[i].id);
         picks[i] = (ChoicePick){list[i].id, given && !is_plain(o, list[i].id) ? given->alternative : 0};
     }
+    uint32_t n_picks = n + member_picks(o, picks + n);
     for (uint32_t round = 0; round < 2; round++)
         for (uint32_t i = 0; i < n; i++)
             if (!is_plain(o, list[i].id) && !find_pick(o, list[i].id) && !trial[i].matters)
-                trial[i] = try_choice(cx, g, codegen, &list[i], picks, n, i);
+                trial[i] = try_choice(cx, g, codegen, &list[i], picks, n_picks, i);
+    for (uint32_t i = 0; i < o->n_plain; i++)
+        if (strchr(o->plain[i], '#'))
+            vec_push(cx->arena, &out->decisions, plain_decision(cx, o->plain[i]));
     for (uint32_t i = 0; i < n; i++) {
         if (is_plain(o, list[i].id))
             vec_push(cx->arena, &out->decisions, plain_decision(cx, list[i].id));
@@ -86,7 +103,7 @@ static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o,
                 str_format(cx->strs, "not measured; the machine model predicts %.1f us against %.1f us unrewritten",
                            trial[i].best * 1e6, trial[i].first * 1e6)}));
     }
-    out->resolved = choices_resolve(g, picks, n);
+    out->resolved = choices_resolve(g, picks, n_picks);
     return out->resolved != NULL;
 }
 
@@ -123,10 +140,17 @@ static bool compile_plan(Context *cx, Task *t, const Workload *w, const CompileO
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------------------- */
+static const Node *without_views(const Node *n)
+{
+    while (op_class(n->op) == CLASS_MOVEMENT)
+        n = n->in[0];
+    return n;
+}
+
 /* Columns of this weight, right operand of product `n`, that its pieces do not hold; its scales say so. */
 static int64_t columns_not_held(Context *cx, const Compiled *c, const Node *n)
 {
-    Str recipe = weight_describe(cx, c->resolved, split_operand(n, 1).inv).recipe;
+    Str recipe = weight_describe(cx, c->resolved, without_views(split_operand(n, 1).inv)).recipe;
     vec_foreach(PlanWeight, w, &c->plan->weights)
         if (w->recipe == recipe && w->data)
             return recipe_scales_bad(w->data);

@@ -39,6 +39,8 @@ typedef struct {
 } MatrixView;
 /* Operand k of matmul n: false when it cannot be seen as a matrix with one unit stride (then it is materialised itself). */
 bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out);
+/* Operand k, scales of a split product, as numbers one behind the other, `stride_batch` from batch to batch. */
+MatrixView matmul_scale_view(Context *cx, const Node *n, uint32_t k);
 /* The node that must be in memory for operand k: the view's base, or the operand. */
 Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k);
 /* M, N, K and the number of batches of a matmul. */

@@ -78,8 +78,25 @@ static Dim touched(Former *f, Dim d, Map *seen)
     return count;
 }
 
-/* Bytes of an input that the group reads: of a slice only the slice. Products and scans read what they name, whole; of matrices by group
- * no more than there are rows. */
+/* Elements of `n` that the group's product reads as operands: of a slice only the slice; the originals of split operands hardly ever.
+ * NULL: none of its operands. */
+static Dim read_by_product(Former *f, const Group *g, const Node *n)
+{
+    const Node *product = g->matmul;
+    Dim most = NULL;
+    for (uint32_t k = 0; product && k < product->n_in; k++) {
+        if (matmul_operand_base(f->cx, product, k) != n)
+            continue;
+        SplitOperand x = product->op == OP_SPLIT_MATMUL ? split_operand(product, k % 2) : (SplitOperand){0};
+        bool original = x.inv && x.exact == product->in[k];
+        Dim count = original ? dim_const(f->p, 0) : dim_min(f->p, shape_count(f->p, &product->in[k]->type.shape), shape_count(f->p, &n->type.shape));
+        most = most && !dim_lt(f->p, most, count) ? most : count;
+    }
+    return most;
+}
+
+/* Bytes of an input that the group reads: of a slice only the slice. Scans read what they name, whole; of matrices by group no more than
+ * there are rows. */
 static Dim bytes_read_of(Former *f, const Group *g, const Node *n, const GroupAccesses *all)
 {
     if (g->matmul && g->matmul->op == OP_GROUPED_MATMUL && n == g->matmul->in[1]) {
@@ -95,7 +112,8 @@ static Dim bytes_read_of(Former *f, const Group *g, const Node *n, const GroupAc
         sum = any && !dim_lt(f->p, sum, t) ? sum : t;         /* places of one group overlap more often than not: the widest counts */
         any = true;
     }
-    return any ? dim_mul_const(f->p, dim_min(f->p, sum, whole), dtype_bytes(n->type.dtype)) : node_bytes(f->p, n);
+    Dim operand = any ? NULL : read_by_product(f, g, n), count = any ? dim_min(f->p, sum, whole) : operand ? operand : whole;
+    return dim_mul_const(f->p, count, dtype_bytes(n->type.dtype));
 }
 
 static void count_traffic(Former *f, Group *g)

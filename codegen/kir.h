@@ -103,6 +103,7 @@ typedef struct KGemm {
     bool bulk;                      /* see above */
     uint32_t bm, bn, bk, stages;    /* a tile: 64 rows a consumer warpgroup, or all of one with pingpong; k's a stage */
     uint32_t warps, resident;       /* mma.sync: warps that share a tile, 0: as suits it; blocks that a unit runs at once, 0: one */
+    uint32_t splits;                /* wgmma: blocks that share the k of a tile, and add their sums up; 0: one */
     uint32_t cluster, raster;       /* blocks along M that share B by multicast; rows of tiles side by side */
     uint32_t parts, width;          /* parts of the columns that are read together; columns of each staged at a time: 32, 64, 128 */
     Dim part_start[2];              /* where each part begins in B; a tile's bn columns are bn / parts of each */

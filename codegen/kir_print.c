@@ -256,8 +256,11 @@ static void print_gemm(StrBuf *b, const Kernel *k)
     }
     if (g->groups)
         strbuf_printf(b, " groups %lld", (long long)g->groups->value);
-    strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece%s%s%s\n", g->bm, g->bn, g->bk, g->stages, g->raster,
-                  g->parts, g->width, g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "", g->bulk ? ", bulk stores" : "");
+    strbuf_printf(b, ", tile %u x %u x %u, %u stages, raster %u, %u x %u columns a piece", g->bm, g->bn, g->bk, g->stages, g->raster,
+                  g->parts, g->width);
+    if (gemm_splits(g) > 1)
+        strbuf_printf(b, ", k by %u blocks", gemm_splits(g));
+    strbuf_printf(b, "%s%s%s\n", g->a_mn ? ", A along m" : "", g->b_mn ? ", B along n" : "", g->bulk ? ", bulk stores" : "");
 }
 
 void kernel_print(StrBuf *b, const Kernel *k)

@@ -388,7 +388,7 @@ static void check_gemm(Verify *v)
     const Dim dims[] = {g->m, g->n, g->k, g->batch, g->part_start[0], g->part_start[g->parts - 1]};
     const char *why = "";
     check(v, NULL, gemm_legal(g, kernel_shared_bytes(k) - gemm_pipeline_bytes(g), &why), why);
-    check(v, NULL, !k->host && k->threads == gemm_threads(g) && (k->cluster ? k->cluster : 1) == g->cluster, "threads or cluster are not the product's");
+    check(v, NULL, !k->host && k->threads == gemm_threads(g) && (k->cluster ? k->cluster : 1) == g->cluster * gemm_splits(g), "threads or cluster are not the product's");
     check(v, NULL, g->bulk || (g->stage < k->shared.n && k->shared.data[g->stage].dtype == DT_F32 && k->shared.data[g->stage].count == gemm_staging_count(g)),
           "the staging array is not the product's");
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)

@@ -88,11 +88,30 @@ bool matmul_operand_view(Context *cx, const Node *n, uint32_t k, MatrixView *out
     return out->ld->lo > 0;
 }
 
+MatrixView matmul_scale_view(Context *cx, const Node *n, uint32_t k)
+{
+    DimPool *p = cx->dims;
+    Node *x = n->in[k];
+    uint32_t rank = node_rank(x), r = k % 2 == 0 && rows_collapse(n) ? 0 : rank - 1;        /* batches before the lines */
+    Shape lead = {.rank = r}, lines = {.rank = rank - r};
+    memcpy(lead.d, x->type.shape.d, sizeof(Dim) * r);
+    memcpy(lines.d, x->type.shape.d + r, sizeof(Dim) * lines.rank);
+    Dim count = shape_count(p, &lines), line = dim_sym_below(p, "m", count), batch = dim_sym_below(p, "b", shape_count(p, &lead)), each;
+    Index at = index_unflatten(p, &lead, batch), within = index_unflatten(p, &lines, line);
+    memcpy(at.d + r, within.d, sizeof(Dim) * lines.rank);
+    MatrixView v = {.base = view_base(p, x, &at), .ld = dim_const(p, 1)};
+    Dim flat = index_flatten(p, &v.base->type.shape, &at);
+    if (dim_linear_in(p, flat, line, &each, &v.offset) && (dim_is(each, 1) || dim_is(count, 1)) &&
+        dim_linear_in(p, v.offset, batch, &v.stride_batch, &v.offset) && dim_is(v.offset, 0))
+        return v;
+    return (MatrixView){.base = x, .offset = dim_const(p, 0), .ld = v.ld, .stride_batch = count};
+}
+
 Node *matmul_operand_base(Context *cx, const Node *n, uint32_t k)
 {
     MatrixView v;
-    if (node_rank(n->in[k]) < node_rank(n->in[k % 2]))          /* a scale a row or column, not a matrix */
-        return n->in[k];
+    if (node_rank(n->in[k]) < node_rank(n->in[k % 2]))          /* scales or ends of groups, no matrix */
+        return n->op == OP_SPLIT_MATMUL ? matmul_scale_view(cx, n, k).base : n->in[k];
     return matmul_operand_view(cx, n, k, &v) ? v.base : n->in[k];
 }
 

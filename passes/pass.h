@@ -16,6 +16,8 @@ typedef struct PassOptions {
     double split_work;                                    /* least 2 M N K of an f32 product to be offered as one of f16 pieces; 0: the usual */
     const char *const *keeps; uint32_t n_keeps;           /* choices of split products that keep a frozen right operand beside its pieces */
     bool fold_norms;                                      /* norms of rows may go through the bf16 products behind them */
+    uint32_t units;                                       /* of the target, which products of few tiles share by pieces of k; 0: they keep k whole */
+    int64_t split_depth;                                  /* least k of such a piece; 0: the usual */
     uint32_t piece;                                       /* columns that reductions behind a product take at a time; 0: whole rows */
 } PassOptions;
 
@@ -55,18 +57,28 @@ bool pass_rules(PassContext *cx);      /* `always` rules, to their fixpoint */
 bool pass_choices(PassContext *cx);    /* `measured` rules, once: leaves choices */
 bool pass_fold_norm(PassContext *cx);         /* leaves choices: row scales behind the product instead of before it */
 bool pass_split_matmul(PassContext *cx);      /* leaves choices: f32 products of f16 pieces */
-/* The id of the choice that pass_split_matmul leaves for a product (or for its split form): products of one shape switch together. */
-Str  split_choice_id(Context *cx, const Node *product);
+/* Pieces and scales of the lines of a matrix x, which run along its last dim or, from_end 2, the one before; `turn`: along the last
+ * dim of what comes out. `depth`: of the pieces, padded with zeros; terms 1: without lo. */
+SplitOperand split_lines(Graph *g, Node *x, uint32_t from_end, bool turn, Dim depth, uint32_t terms);
+/* The id of the choice that pass_split_matmul left for the product whose split form `n` is, or a piece of. */
+Str  split_choice_id(Context *cx, const Node *n);
 bool pass_tile_reductions(PassContext *cx);   /* leaves choices: reductions behind products, piece by piece */
+bool pass_split_k(PassContext *cx);           /* leaves choices: products as sums over pieces of k */
 bool pass_dead_code(PassContext *cx);
 
 /* ---- choices (choices.c) -------------------------------------------------------------------------------------------
- * choice(id; a, b, …): one node an output; nodes with the same id switch together. Alternative 0 is always the unrewritten form. */
+ * choice(id; a, b, …): one node an output; nodes with the same id switch together. Alternative 0 is always the unrewritten form.
+ * An id reads RULE@PLACE, or RULE@PLACE#1, #2, … where places look alike (products of one shape). Those are one family, RULE@PLACE:
+ * it is listed, tuned and picked as one choice, unless a pick names a member. */
 typedef struct {
     Str id; uint32_t n_alternatives; const char *rule; Loc loc;
+    uint32_t n_members;                                   /* of the family: #1 to #n; 0: it is alone */
     uint32_t default_alternative;                         /* 0, until a tuner puts in what the machine model prefers */
 } ChoiceInfo;
-ChoiceInfo *choices_list(const Graph *g, Arena *a, uint32_t *n);
+ChoiceInfo *choices_list(const Graph *g, Arena *a, uint32_t *n);       /* families, each by the first of its members */
+/* Gives the ids of choices that a pass is about to leave, families yet, their numbers: in place, none to those that are alone. */
+void choices_number(Context *cx, Str *ids, uint32_t n);
 typedef struct { Str id; uint32_t alternative; } ChoicePick;
-/* A graph without choice nodes (copied, then dead code dropped); ids without a pick take alternative 0. */
+/* A graph without choice nodes (copied, then dead code dropped); ids without a pick take alternative 0. A pick of a member counts
+ * before one of its family, among equals the last. */
 Graph *choices_resolve(const Graph *g, const ChoicePick *picks, uint32_t n);

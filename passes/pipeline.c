@@ -19,10 +19,12 @@ static const Pass choices      = {"choices", pass_choices};
 static const Pass fold_norm    = {"fold_norm", pass_fold_norm};
 static const Pass split_matmul = {"split_matmul", pass_split_matmul};
 static const Pass tile_reductions = {"tile_reductions", pass_tile_reductions};
+static const Pass split_k      = {"split_k", pass_split_k};
 
 const char *const *pipeline_pass_names(uint32_t *n)
 {
-    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "fold_norm", "split_matmul", "tile_reductions"};
+    static const char *const names[] = {"dead_code", "canonicalise", "fold", "rules", "choices", "fold_norm", "split_matmul",
+                                        "tile_reductions", "split_k"};
 
     *n = sizeof names / sizeof names[0];
     return names;
@@ -146,6 +148,7 @@ bool pipeline_run(Graph *g, const PassOptions *opt, PassReport *report)
         run_pass(&cx, &fold_norm);
         run_pass(&cx, &split_matmul);
         run_pass(&cx, &tile_reductions);
+        run_pass(&cx, &split_k);
         run_pass(&cx, &dead_code);
         ok = errors || !diags_failed(g->cx->diags);     /* a dump that could not be written */
     }

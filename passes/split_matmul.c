@@ -32,8 +32,6 @@ typedef struct { PassContext *cx; Graph *g; uint32_t terms; bool *frozen, *weigh
 /* An operand as it lies in memory: its last dim is contiguous, the other of its last two is the other one. */
 typedef struct { Node *x; bool k_last; } Side;
 
-typedef struct { Node *hi, *lo, *inv, *exact; } Pieces;
-
 /* ---- which -------------------------------------------------------------------------------------------------------------------- */
 static uint32_t terms_of(NumClass c)
 {
@@ -179,11 +177,9 @@ static Node *pad_depth(Graph *g, Node *x, int64_t axis, Dim depth)
     return dim_is(more, 0) ? x : graph_add(g, OP_PAD, &x, 1, attrs, 2, LOC_NONE);
 }
 
-static Pieces split(const Splitter *s, const Side *side, bool turn, Dim depth)
+SplitOperand split_lines(Graph *g, Node *x, uint32_t from_end, bool turn, Dim depth, uint32_t terms)
 {
-    Graph *g = s->g;
-    Node *x = side->x;
-    int64_t r = node_rank(x), axis = side->k_last ? r - 1 : r - 2;
+    int64_t r = node_rank(x), axis = r - from_end;
     Node *size = graph_unary(g, OP_ABS, x);
     Node *most = graph_reduce(g, OP_REDUCE_MAX, size, &axis, 1, false);
     Node *nonzero[] = {graph_binary(g, OP_EQ, x, scalar(g, 0, x)), scalar(g, INFINITY, x), size};
@@ -199,24 +195,23 @@ static Pieces split(const Splitter *s, const Side *side, bool turn, Dim depth)
     }
     Node *scaled = pad_depth(g, graph_binary(g, OP_MUL, x, along(g, scale, axis, x)), axis, depth), *hi = graph_cast(g, scaled, DT_F16);
     Node *rest = graph_binary(g, OP_SUB, scaled, graph_cast(g, hi, DT_F32));
-    Node *lo = s->terms == 3 ? graph_cast(g, by(g, OP_MUL, rest, 2048), DT_F16) : NULL;
-    return (Pieces){
+    Node *lo = terms == 3 ? graph_cast(g, by(g, OP_MUL, rest, 2048), DT_F16) : NULL;
+    return (SplitOperand){
         .hi = hi, .lo = lo,
         .inv = graph_add(g, OP_WHERE, signs, 3, NULL, 0, x->loc), .exact = x,
     };
 }
 
 /* A frozen right operand of which the pieces do not hold some columns: the product finds those in the original. */
-static bool keeps(const Splitter *s, const Node *n)
+static bool keeps(const Splitter *s, Str id)
 {
-    Str id = split_choice_id(s->g->cx, n);
     for (uint32_t i = 0; i < s->cx->opt->n_keeps; i++)
         if (!strcmp(s->cx->opt->keeps[i], id))
             return true;
     return false;
 }
 
-static Node *split_product(const Splitter *s, const Node *n)
+static Node *split_product(const Splitter *s, const Node *n, Str id)
 {
     Graph *g = s->g;
     DimPool *p = g->cx->dims;
@@ -226,7 +221,8 @@ static Node *split_product(const Splitter *s, const Node *n)
     Dim k = depth_of(n), depth = !along_k ? k : dim_align_up(p, k, dim_is_const(k) && k->value >= LONG ? LINE : ALIGN);
     if (depth != k && !dim_is_const(k))
         return NULL;                                                      /* how much padding is not known */
-    Pieces a = split(s, &side[0], turn[0], depth), b = split(s, &side[1], turn[1], depth);
+    SplitOperand a = split_lines(g, side[0].x, side[0].k_last ? 1 : 2, turn[0], depth, s->terms),
+                 b = split_lines(g, side[1].x, side[1].k_last ? 1 : 2, turn[1], depth, s->terms);
     Node *in[8];
     uint32_t count = 0;
     in[count++] = a.hi;
@@ -238,7 +234,7 @@ static Node *split_product(const Splitter *s, const Node *n)
     in[count++] = a.inv;
     in[count++] = b.inv;
     in[count++] = a.exact;
-    if (!s->weight[n->in[1]->id] || keeps(s, n))
+    if (!s->weight[n->in[1]->id] || keeps(s, id))
         in[count++] = b.exact;
     bool k_last[2] = {side[0].k_last || turn[0], side[1].k_last || turn[1]};
     Attr attrs[] = {{.key = ATTR_TRANS_A, .i = !k_last[0]}, {.key = ATTR_TRANS_B, .i = k_last[1]}, {.key = ATTR_TERMS, .i = s->terms}};
@@ -248,31 +244,40 @@ static Node *split_product(const Splitter *s, const Node *n)
 }
 
 /* ---- the pass ------------------------------------------------------------------------------------------------------------------- */
-Str split_choice_id(Context *cx, const Node *n)
+static Str family_id(const Splitter *s, const Node *n)
 {
-    const Node *a = n->op == OP_SPLIT_MATMUL ? split_operand(n, 0).exact : n->in[0];
-    uint32_t r = node_rank(n);
-    StrBuf b = strbuf_new(cx->scratch);
+    StrBuf b = strbuf_new(s->cx->scratch);
     strbuf_add(&b, "split_matmul@");
-    for (uint32_t i = 0; i < r; i++) {
+    for (uint32_t i = 0; i < node_rank(n); i++) {
         dim_print(&b, n->type.shape.d[i]);
         strbuf_char(&b, 'x');
     }
-    dim_print(&b, last_dim(a, node_int(n, ATTR_TRANS_A, 0) ? 1 : 0));
-    return str_intern(cx->strs, b.text);
+    dim_print(&b, depth_of(n));
+    return str_intern(s->g->cx->strs, b.text);
 }
 
-static void offer(const Splitter *s, Node *n)
+/* A split product carries its choice's id in its origin: who finds a weight that it does not hold must know which choice to undo. */
+static const char ORIGIN[] = "rule:";
+
+Str split_choice_id(Context *cx, const Node *n)
+{
+    bool known = n->op == OP_SPLIT_MATMUL && n->origin && !strncmp(n->origin, ORIGIN, sizeof ORIGIN - 1);
+    pawl_assert(known, "a split product that does not know its choice");
+    return str_intern(cx->strs, n->origin + sizeof ORIGIN - 1);
+}
+
+static void offer(const Splitter *s, Node *n, Str name)
 {
     Graph *g = s->g;
     uint32_t before = g->nodes.n;
-    Node *in[2] = {n, split_product(s, n)};
+    Node *in[2] = {n, split_product(s, n, name)};
     if (!in[1])
         return;
-    Attr id = {.key = ATTR_ID, .s = split_choice_id(g->cx, n)};
+    Attr id = {.key = ATTR_ID, .s = name};
     Node *choice = graph_add(g, OP_CHOICE, in, 2, &id, 1, n->loc);
     for (uint32_t i = before; i < g->nodes.n; i++)
         g->nodes.data[i]->origin = s->origin;
+    in[1]->origin = str_format(g->cx->strs, "%s%s", ORIGIN, name);
     graph_replace(g, n, choice);
     RuleFiring f = {.rule = "split_matmul", .node = n->name, .loc = n->loc, .choice = id.s};
     vec_push(g->cx->arena, &s->cx->report->firings, f);
@@ -299,8 +304,15 @@ bool pass_split_matmul(PassContext *cx)
     s.origin = str_intern(cx->cx->strs, "rule:split_matmul");
     s.weight = find_weights(&s, order, n);
     Map *have = offered(&s, order, n);
+    Vec(Node *) products = {0};
+    Vec(Str) ids = {0};
     for (uint32_t i = 0; i < n; i++)
-        if (wanted(&s, order[i]) && !map_get_ptr(have, order[i]))
-            offer(&s, order[i]);
+        if (wanted(&s, order[i]) && !map_get_ptr(have, order[i])) {
+            vec_push(cx->scratch, &products, order[i]);
+            vec_push(cx->scratch, &ids, family_id(&s, order[i]));
+        }
+    choices_number(cx->cx, ids.data, ids.n);
+    for (uint32_t i = 0; i < products.n; i++)
+        offer(&s, products.data[i], ids.data[i]);
     return cx->report->firings.n > fired;
 }

@@ -136,8 +136,8 @@ static void print_sm90(Cuda *c)
 {
     const KGemm *g = c->k->gemm;
     const char *maps = map_arguments(c);
-    cu_line(c, "using Gemm = GemmSm90<%s, %u, %u, %u, %u, %u, %u, %u, %u, %s, %s, %s, %s, %s>;", format_names[g->format], g->bm, g->bn, g->bk,
-            g->stages, g->cluster, g->raster, g->parts, g->width, yes(g->pingpong), yes(g->a_mn), yes(g->b_mn), yes(g->a_batched),
+    cu_line(c, "using Gemm = GemmSm90<%s, %u, %u, %u, %u, %u, %u, %u, %u, %u, %s, %s, %s, %s, %s>;", format_names[g->format], g->bm, g->bn, g->bk,
+            g->stages, g->cluster, gemm_splits(g), g->raster, g->parts, g->width, yes(g->pingpong), yes(g->a_mn), yes(g->b_mn), yes(g->a_batched),
             yes(g->b_batched));
     print_problem(c);
     cu_line(c, "Gemm gemm(gemm_memory, %s);", maps);
@@ -182,7 +182,10 @@ static void print_tiles(Cuda *c)
     cu_line(c, "if (!gemm.multiply(problem, round, rounds))");
     cu_line(c, "    break;");
     cu_line(c, "#pragma unroll 1");
-    cu_line(c, "for (int piece = 0; piece < Gemm::N_PIECES; piece++) {");
+    if (gemm_splits(g) > 1)
+        cu_line(c, "for (int piece = gemm.split; piece < Gemm::N_PIECES; piece += %u) {", gemm_splits(g));
+    else
+        cu_line(c, "for (int piece = 0; piece < Gemm::N_PIECES; piece++) {");
     c->depth++;
     if (g->bulk)
         cu_line(c, "if (!gemm.take(problem, piece))");
@@ -213,8 +216,8 @@ static void print_tiles(Cuda *c)
 void cu_print_gemm(Cuda *c)
 {
     const KGemm *g = c->k->gemm;
-    cu_line(c, "// bm %u, bn %u, bk %u, %u stages, cluster %u, raster %u, %u x %u columns a piece%s", g->bm, g->bn, g->bk, g->stages,
-            g->cluster, g->raster, g->parts, g->width, g->pingpong ? ", tiles in turn" : "");
+    cu_line(c, "// bm %u, bn %u, bk %u, %u stages, cluster %u, splits %u, raster %u, %u x %u columns a piece%s", g->bm, g->bn, g->bk, g->stages,
+            g->cluster, gemm_splits(g), g->raster, g->parts, g->width, g->pingpong ? ", tiles in turn" : "");
     if (g->wgmma)
         print_sm90(c);
     else

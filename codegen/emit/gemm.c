@@ -28,6 +28,16 @@ void gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across)
 
 uint32_t gemm_resident(const KGemm *g) { return g->resident && !g->wgmma ? g->resident : 1; }
 
+uint32_t gemm_splits(const KGemm *g) { return g->splits && g->wgmma ? g->splits : 1; }
+
+/* A cluster lies within a group of units (GPC), of which there are 16 or a few more in each: those are left over by clusters of 4 and 8. */
+uint32_t gemm_clusters(const KGemm *g, uint32_t units)
+{
+    enum { GROUP = 16 };
+    uint32_t blocks = g->cluster * gemm_splits(g), whole = blocks > 2 && units > GROUP ? units / GROUP * GROUP : units;
+    return whole * gemm_resident(g) / blocks;
+}
+
 uint32_t gemm_consumer_warps(const KGemm *g)
 {
     uint32_t down, across;
@@ -76,6 +86,25 @@ static bool piece_fits(const KGemm *g)
 {
     uint32_t sums = g->pingpong ? g->bm * g->bn / 128 : g->bn / 2, held = g->parts * g->width / 2, own = 24;
     return sums + held + own <= (!g->pingpong && g->bm == 192 ? 160 : 232);
+}
+
+/* What a block receives of its part of the tile from the others that share it, in its ring. */
+static uint32_t exchange_bytes(const KGemm *g)
+{
+    uint32_t splits = gemm_splits(g), pieces = g->bn / g->parts / g->width;
+    return (splits - 1) * ((pieces + splits - 1) / splits) * g->parts * g->width * g->bm * 4;
+}
+
+static bool splits_legal(const KGemm *g, const char **why)
+{
+    uint32_t s = gemm_splits(g);
+    if (s != 1 && s != 2 && s != 4 && s != 8)
+        return refuse(why, "k is shared by 1, 2, 4 or 8 blocks");
+    if (s > 1 && (g->cluster > 1 || g->pingpong || g->groups))
+        return refuse(why, "blocks that share k share no columns, their warpgroups one tile, and rows are in no groups");
+    if (exchange_bytes(g) > g->stages * gemm_stage_bytes(g))
+        return refuse(why, "the ring is too small for the sums of the other blocks");
+    return true;
 }
 
 static bool power_of_two(uint32_t x, uint32_t from, uint32_t to) { return x >= from && x <= to && !(x & (x - 1)); }
@@ -149,7 +178,7 @@ bool gemm_legal(const KGemm *g, uint32_t other, const char **why)
         return refuse(why, "a block's share of a part of B is a multiple of 8 columns, of 64 where they are contiguous");
     if (gemm_pipeline_bytes(g) + other > SHARED_LIMIT)
         return refuse(why, "more shared memory than a block can have");
-    return true;
+    return splits_legal(g, why);
 }
 
 Dim gemm_tiles(DimPool *p, const KGemm *g)

@@ -4,12 +4,12 @@
  *
  * Of a kernel with `gemm`, its kind sets:
  *   threads      gemm_threads
- *   cluster      gemm->cluster
+ *   cluster      gemm->cluster * gemm_splits
  *   shared       the array gemm->stage, f32[gemm_staging_count], without bulk; with groups gemm->table, i32[gemm_table_count]; more arrays if
  *                the body wants them, each warp its own part
  *   maps         of wgmma: gemm_map of a and b and, with three terms, of a_lo and b_lo
  *   k            at least 1, m, n and the number of tiles below 2^31 (matmul_not_gemm)
- *   grid         (min(gemm_tiles * cluster, units * gemm_resident / cluster * cluster), 1, 1): blocks take tiles in turn
+ *   grid         (min(gemm_tiles, gemm_clusters) * blocks of a cluster, 1, 1): clusters take tiles in turn
  *   block[d], thread   not used by the body; its symbols are gemm->row, col, at_batch, warp, lane and, with bulk, turn, with groups end
  * kernel_shared_bytes counts gemm_pipeline_bytes in. NVRTC alone compiles such kernels. */
 #pragma once
@@ -22,6 +22,8 @@ const char *gemm_format_name(GemmFormat f);         /* "bf16", "f16", "tf32", "f
 
 void     gemm_warps(const KGemm *g, uint32_t *down, uint32_t *across);      /* of mma.sync: how a tile is cut into warps; 0, 0: cannot be */
 uint32_t gemm_resident(const KGemm *g);             /* blocks that a unit runs at once */
+uint32_t gemm_splits(const KGemm *g);               /* blocks that share the k of a tile; they are a cluster */
+uint32_t gemm_clusters(const KGemm *g, uint32_t units);         /* that so many units run at once */
 uint32_t gemm_consumer_warps(const KGemm *g);       /* those that multiply: slots of the staging array */
 uint32_t gemm_threads(const KGemm *g);
 uint32_t gemm_stage_bytes(const KGemm *g);          /* of one stage of the ring: all pieces of A's and B's tile */
@@ -40,6 +42,7 @@ uint32_t gemm_table_count(const KGemm *g);          /* integers of the array `ta
  *   bm  64, 128, 192 (3 terms with 192: bn <= 64)     bn  32, 64, 96, 128, 160, 192, 224, 256 (3 terms: up to 128; bm 192: up to 192)
  *   pingpong  bm 64 or 128, bm * bn <= 128 * 192; with 3 terms bm 64, bn <= 128
  *   bk  bk * element bytes is 64 or 128; 64 with a_mn or b_mn (2-byte formats only)    stages  2 … 16
+ *   splits  1, 2, 4, 8; more than 1: cluster 1, no pingpong, and their sums of a tile fit the ring
  *   cluster  1, 2, 4; divides raster      parts  1, 2      width  32, 64, 128, divides bn / parts      bulk  formats without scales
  *   bn / parts / cluster  a multiple of 8; of 64 with b_mn */
 bool gemm_legal(const KGemm *g, uint32_t other, const char **why);

@@ -15,13 +15,16 @@
 // The blocks of a cluster work on tiles below each other: each brings its share of B's rows for all of them (multicast).
 // The multiplying warps release a tile's last stage before they turn to its epilogue: the next tile's copies run meanwhile.
 //
+// With SPLITS the blocks of a cluster work on one tile, each on its share of k. Then each has the others' sums of some of the tile's
+// pieces sent to its ring, adds them to its own, always in the same order, and is at those pieces' epilogue.
+//
 // One term: one group of products in flight.
 // Three terms: hi*hi goes to an accumulator that is added to the sum, rounding to nearest, every 64 of k (the tensor core truncates);
 // the corrections lo*hi + hi*lo, 2^-11 of that, have their own accumulator for all of k, and keep the tensor core busy meanwhile.
 
-template <GemmFormat FORMAT, int BM, int BN, int BK, int STAGES, int CLUSTER, int RASTER, int PARTS, int WIDTH, bool PINGPONG,
+template <GemmFormat FORMAT, int BM, int BN, int BK, int STAGES, int CLUSTER, int SPLITS, int RASTER, int PARTS, int WIDTH, bool PINGPONG,
           bool A_MN, bool B_MN, bool A_BATCHED, bool B_BATCHED>
-struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER, PARTS, WIDTH, PINGPONG, A_MN, B_MN, A_BATCHED, B_BATCHED>,
+struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, SPLITS, RASTER, PARTS, WIDTH, PINGPONG, A_MN, B_MN, A_BATCHED, B_BATCHED>,
                             FORMAT, PINGPONG ? BM / 64 : 1, 64, BN, PARTS, WIDTH> {
     static constexpr int ROWS = PINGPONG ? BM / 64 : 1;                // sets of sums, of 64 rows each
     using Share = GemmShare<GemmSm90, FORMAT, ROWS, 64, BN, PARTS, WIDTH>;
@@ -32,22 +35,25 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
                          A_BYTES = BM * ROW, B_BYTES = BN * ROW, STAGE_BYTES = (A_BYTES + B_BYTES) * (THREE ? 2 : 1),
                          PIPELINE_BYTES = STAGES * STAGE_BYTES + (16 * STAGES + 127) / 128 * 128,
                          INTERVAL = THREE ? 64 / BK : 1,               // stages between additions to the sum
-                         CHUNKS = BN / 32, HIGH = 1, LOW = 2;          // of a set; sets of three terms
+                         CHUNKS = BN / 32, HIGH = 1, LOW = 2,          // of a set; sets of three terms
+                         BLOCKS = CLUSTER * SPLITS,                    // of a cluster
+                         OWNED = (ACROSS + SPLITS - 1) / SPLITS * PARTS * WIDTH / 32, APART = 16 * 128 * GROUPS;    // chunks that a block receives
 
     unsigned ring, full, empty;                                        // shared addresses
-    int rank, slot;                                                    // this block in its cluster; place in the ring
+    int rank, slot;                                                    // this block's tile in its cluster; place in the ring
+    int split;                                                         // its share of k
     float held[PARTS * WIDTH / 2];                                     // of the piece that was taken last
     int turn = 0;                                                      // of those pieces: every other one
     unsigned phase;
 
     static __device__ __forceinline__ int blocks_of_k(const GemmProblem &p, int tile)
     {
-        const int all = (p.k + BK * INTERVAL - 1) / (BK * INTERVAL) * INTERVAL;                // past the end copies bring zeros
-        return Tiles::is_multiplied(p, tile) ? all : 0;
+        constexpr int turn = BK * INTERVAL * SPLITS;                   // of all blocks that share the tile
+        return Tiles::is_multiplied(p, tile) ? (p.k + turn - 1) / turn * INTERVAL : 0;     // past the end copies bring zeros
     }
 
-    static __device__ __forceinline__ int first_tile() { return blockIdx.x / CLUSTER; }
-    static __device__ __forceinline__ int tile_step() { return gridDim.x / CLUSTER; }
+    static __device__ __forceinline__ int first_tile() { return blockIdx.x / BLOCKS; }
+    static __device__ __forceinline__ int tile_step() { return gridDim.x / BLOCKS; }
 
     // This block's part of a tile of the cluster.
     __device__ __forceinline__ GemmPlace place(const GemmProblem &p, int tile) const
@@ -72,11 +78,13 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
 
     // By all threads, first: `memory` is 1024-byte aligned.
     __device__ __forceinline__ GemmSm90(const void *memory, const GemmMap *a, const GemmMap *b, const GemmMap *a_lo, const GemmMap *b_lo)
-        : ring(gemm_shared(memory)), full(ring + STAGES * STAGE_BYTES), empty(full + 8 * STAGES), rank(0), slot(0), phase(0)
+        : ring(gemm_shared(memory)), full(ring + STAGES * STAGE_BYTES), empty(full + 8 * STAGES), rank(0), slot(0), split(0), phase(0)
     {
         gemm_accumulators<THREE ? 3 : ROWS, CHUNKS>();
         if constexpr (CLUSTER > 1)
             asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+        if constexpr (SPLITS > 1)
+            asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(split));
         if (threadIdx.x == 0) {
             gemm_prefetch(a);
             gemm_prefetch(b);
@@ -96,7 +104,7 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
     // All threads of the cluster.
     static __device__ __forceinline__ void meet()
     {
-        if constexpr (CLUSTER > 1)
+        if constexpr (BLOCKS > 1)
             asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
         else
             __syncthreads();
@@ -105,10 +113,65 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
     // By all threads, last: no block leaves while another one may still arrive at its barriers.
     static __device__ __forceinline__ void end()
     {
-        if constexpr (CLUSTER > 1) {
+        if constexpr (BLOCKS > 1) {
             __syncwarp();
             meet();
         }
+    }
+
+    // ---- blocks that share a tile ----
+
+    // By all threads, after a tile's sums: nobody reads the rings any more; the sums have been sent; they have been read.
+    static __device__ __forceinline__ void await_rings() { meet(); }
+    static __device__ __forceinline__ void await_sums() { meet(); }
+    static __device__ __forceinline__ void leave_ring()
+    {
+        asm volatile("fence.proxy.async.shared::cta;\nbar.sync 3, %0;" ::"n"(128 + 128 * GROUPS) : "memory");
+    }
+
+    // A chunk's block, as that of its piece: pieces are dealt out in turn; and its number among those of that block.
+    static __device__ constexpr int piece_of(int chunk) { return chunk * 32 % OWN / WIDTH; }
+    static __device__ constexpr int owner_of(int chunk) { return piece_of(chunk) % SPLITS; }
+    static __device__ constexpr int number_of(int chunk)
+    {
+        return (piece_of(chunk) / SPLITS * PARTS + chunk * 32 / OWN) * (WIDTH / 32) + chunk * 32 % WIDTH / 32;
+    }
+
+    // This thread's first sums of a chunk in the ring of the chunk's block, from the block that stands `turn` + 1 behind that one.
+    __device__ __forceinline__ unsigned received(int number, int turn) const
+    {
+        return ring + (turn * OWNED + number) * 4 * APART + (warp * 32 + lane) * 16;
+    }
+
+    template <int CHUNK> __device__ __forceinline__ void send() const
+    {
+        if constexpr (CHUNK < CHUNKS) {
+            constexpr int owner = owner_of(CHUNK);
+            if (split != owner)
+                gemm_send<CHUNK, APART>(gemm_address_at(received(number_of(CHUNK), (split + SPLITS - owner - 1) % SPLITS), owner));
+            send<CHUNK + 1>();
+        }
+    }
+
+    template <int CHUNK> __device__ __forceinline__ void receive() const
+    {
+        if constexpr (CHUNK < CHUNKS) {
+            if (split == owner_of(CHUNK))
+                #pragma unroll
+                for (int turn = 0; turn < SPLITS - 1; turn++)
+                    gemm_add_received<CHUNK, APART>(received(number_of(CHUNK), turn));
+            receive<CHUNK + 1>();
+        }
+    }
+
+    __device__ __forceinline__ void exchange() const
+    {
+        static_assert((SPLITS - 1) * OWNED * 4 * APART <= STAGES * STAGE_BYTES, "the ring holds the others' sums");
+        await_rings();
+        send<0>();
+        await_sums();
+        receive<0>();
+        leave_ring();
     }
 
     // ---- the copying warpgroup ----
@@ -146,14 +209,14 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
     {
         if constexpr (GROUPS > 1)
             asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
-        if (threadIdx.x != 0)
+        if (SPLITS == 1 && threadIdx.x != 0)
             return;
         const int n_tiles = Tiles::multiplied(p);
         for (int tile = first_tile(); tile < n_tiles; tile += tile_step()) {
             const GemmPlace here = place(p, tile);
-            const int blocks = blocks_of_k(p, tile);
+            const int blocks = blocks_of_k(p, tile), first = split * blocks, end = threadIdx.x == 0 ? first + blocks : 0;
             #pragma unroll 1
-            for (int k = 0; k < blocks; k++) {
+            for (int k = first; k < end; k++) {
                 const unsigned to = ring + slot * STAGE_BYTES, bar = full + 8 * slot;
                 gemm_wait(empty + 8 * slot, phase ^ 1);
                 gemm_expect(bar, STAGE_BYTES);
@@ -164,6 +227,12 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
                     copy_b(to + 2 * A_BYTES + B_BYTES, b_lo, bar, k * BK, here, p);
                 }
                 next();
+            }
+            if constexpr (SPLITS > 1) {
+                __syncwarp();
+                await_rings();
+                await_sums();
+                leave_ring();
             }
         }
     }
@@ -260,6 +329,8 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, RASTER
         }
         if (any && (!p.groups || blocks)) {
             accumulate(blocks, round + 1 == rounds);
+            if constexpr (SPLITS > 1)
+                exchange();
         } else if (any) {                                              // an empty sum
             hand_over(round + 1 == rounds);
             clear();

@@ -137,6 +137,34 @@ GEMM_DEVICE void gemm_stage_scaled(unsigned to, unsigned below, const float (&fi
                  "f"(second[0]), "f"(first[1]), "f"(second[1]), "f"(b), "r"(lane) : "memory");
 }
 
+// A chunk of set 0 to another block's shared memory, and one from there added to it: 4 sums a time, APART bytes from each other.
+#define GEMM_FOUR(i, j, k, l) "{acc0_%0_" i ", acc0_%0_" j ", acc0_%0_" k ", acc0_%0_" l "}"
+template <int CHUNK, int APART> GEMM_DEVICE void gemm_send(unsigned to)
+{
+    asm volatile("st.shared::cluster.v4.f32 [%1], " GEMM_FOUR("0", "1", "2", "3") ";\n"
+                 "st.shared::cluster.v4.f32 [%1+%2], " GEMM_FOUR("4", "5", "6", "7") ";\n"
+                 "st.shared::cluster.v4.f32 [%1+%3], " GEMM_FOUR("8", "9", "10", "11") ";\n"
+                 "st.shared::cluster.v4.f32 [%1+%4], " GEMM_FOUR("12", "13", "14", "15") ";"
+                 ::"n"(CHUNK), "r"(to), "n"(APART), "n"(2 * APART), "n"(3 * APART) : "memory");
+}
+
+#define GEMM_ADD_RECEIVED(i) "add.rn.f32 acc0_%0_" i ", acc0_%0_" i ", x" i ";\n"
+template <int CHUNK, int APART> GEMM_DEVICE void gemm_add_received(unsigned from)
+{
+    asm volatile("{\n.reg .f32 x<16>;\nld.shared.v4.f32 {x0, x1, x2, x3}, [%1];\nld.shared.v4.f32 {x4, x5, x6, x7}, [%1+%2];\n"
+                 "ld.shared.v4.f32 {x8, x9, x10, x11}, [%1+%3];\nld.shared.v4.f32 {x12, x13, x14, x15}, [%1+%4];\n"
+                 GEMM_EACH_16(GEMM_ADD_RECEIVED) "}"
+                 ::"n"(CHUNK), "r"(from), "n"(APART), "n"(2 * APART), "n"(3 * APART) : "memory");
+}
+
+// An address of this block's shared memory in another block of the cluster.
+GEMM_DEVICE unsigned gemm_address_at(unsigned address, int block)
+{
+    unsigned there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
+    return there;
+}
+
 // ---- wgmma -----------------------------------------------------------------------------------------------------------------
 
 GEMM_DEVICE void gemm_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

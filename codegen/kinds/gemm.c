@@ -10,12 +10,14 @@
  *
  * Schedule: bm, bn (tile of a block), bk (k's a stage), stages, cluster (blocks along M that share B), raster (rows of tiles side by
  * side), width (columns of a part staged at a time); pingpong=1: two warpgroups take tiles in turn; bulk=1: the piece is not staged but
- * worked on in the registers that the products left it in, and what is stored goes out in boxes, by the copy engine. Of mma.sync:
+ * worked on in the registers that the products left it in, and what is stored goes out in boxes, by the copy engine; splits (blocks that
+ * share the k of a tile, as a cluster, where there are few tiles). Of mma.sync:
  * warps (that share a tile), resident (blocks that a unit runs at once); mma=1: where there is wgmma (for comparison: never proposed). */
 #include "codegen/kinds/gemm_epilogue.h"
 #include "codegen/kinds/gemm_model.h"
 #include "codegen/kinds/product.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,7 +154,7 @@ static KGemm shape_of(const KindProblem *p, const Problem *x, const Schedule *s)
         .bm = (uint32_t)schedule_get(s, "bm", 0), .bn = (uint32_t)schedule_get(s, "bn", 0), .bk = (uint32_t)schedule_get(s, "bk", 0),
         .stages = (uint32_t)schedule_get(s, "stages", 0), .cluster = (uint32_t)schedule_get(s, "cluster", 1),
         .raster = (uint32_t)schedule_get(s, "raster", 8), .width = (uint32_t)schedule_get(s, "width", 32),
-        .pingpong = schedule_get(s, "pingpong", 0) != 0, .bulk = schedule_get(s, "bulk", 0) != 0,
+        .pingpong = schedule_get(s, "pingpong", 0) != 0, .bulk = schedule_get(s, "bulk", 0) != 0, .splits = (uint32_t)schedule_get(s, "splits", 1),
         .warps = (uint32_t)schedule_get(s, "warps", 0), .resident = (uint32_t)schedule_get(s, "resident", 0),
     };
 }
@@ -200,7 +202,7 @@ static int by_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-typedef struct { uint32_t bm, bn, bk, cluster, width, stages, warps, resident; bool pingpong, bulk; } Tile;        /* stages: at most */
+typedef struct { uint32_t bm, bn, bk, cluster, splits, width, stages, warps, resident; bool pingpong, bulk; } Tile;        /* stages: at most */
 
 static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, const Tile *tile)
 {
@@ -216,15 +218,18 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
         schedule_set(&s, "pingpong", 1);
     if (tile->bulk)
         schedule_set(&s, "bulk", 1);
+    if (tile->splits > 1)
+        schedule_set(&s, "splits", tile->splits);
     if (tile->warps) {
         schedule_set(&s, "warps", tile->warps);
         schedule_set(&s, "resident", tile->resident);
     }
     KGemm g = shape_of(p, x, &s);
-    g.stages = 2;
+    KGemm least = g;                                       /* what its ring must hold is seen when its length is known */
+    least.stages = 2, least.splits = 1;
     const char *why;
     uint32_t other = beside(p, &g) + 1024, whole = (p->m->shared_block + 1024) / gemm_resident(&g);
-    if (!gemm_legal(&g, 0, &why) || other > whole || (x->row && tile->width % x->row) || x->step % tile->width)
+    if (!gemm_legal(&least, 0, &why) || other > whole || (x->row && tile->width % x->row) || x->step % tile->width)
         return;
     uint32_t room = (whole - other) / gemm_stage_bytes(&g);
     g.stages = room < tile->stages ? room : tile->stages;
@@ -235,12 +240,19 @@ static void try(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, c
     t[(*n)++].seconds = predict(p, x, &s);
 }
 
-enum { MOST_TRIED = 192 };
+enum { MOST_TRIED = 336, LARGEST_CLUSTER = 8, LEAST_SHARE = 4 /* stages */ };
 
 /* Columns that are staged at a time, at the least. */
 static uint32_t least_width(const Problem *x) { return x->row > 64 ? 128 : x->row > 32 ? 64 : 32; }
 
-/* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn, with and without bulk stores. */
+/* May blocks share the k of such tiles? There are units for all of them, and it is long enough. */
+static bool may_split(const KindProblem *p, const Problem *x, const Tile *tile)
+{
+    double tiles = ceil((double)dim_typical(x->m) / tile->bm) * ceil((double)dim_typical(x->n) * x->parts / tile->bn) * (double)dim_typical(x->batch);
+    return tile->splits * tiles <= p->m->units && dim_typical(x->k) >= LEAST_SHARE * tile->splits * tile->bk;
+}
+
+/* With wgmma, all there is of a tile: clusters, widths, one after the other or in turn, with and without bulk stores; shares of k. */
 static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *n, Tile tile)
 {
     bool bulk = bulk_possible(p, x);
@@ -248,6 +260,14 @@ static void try_wgmma(const KindProblem *p, const Problem *x, Tried *t, uint32_t
         for (tile.width = least_width(x); tile.width <= (x->row > 64 ? 128 : 64); tile.width *= 2)
             for (int way = 0; way < (bulk ? 4 : 2); way++) {
                 tile.pingpong = way & 1, tile.bulk = way & 2;
+                try(p, x, t, n, &tile);
+            }
+    tile.cluster = 1;
+    tile.pingpong = false;
+    for (tile.splits = 2; tile.splits <= LARGEST_CLUSTER && may_split(p, x, &tile); tile.splits *= 2)
+        for (tile.width = least_width(x); tile.width <= (x->row > 64 ? 128 : 64); tile.width *= 2)
+            for (int way = 0; way < (bulk ? 2 : 1); way++) {
+                tile.bulk = way;
                 try(p, x, t, n, &tile);
             }
 }
@@ -266,7 +286,7 @@ static void try_mma(const KindProblem *p, const Problem *x, Tried *t, uint32_t *
 static bool same_tile(const Schedule *a, const Schedule *b)
 {
     return schedule_get(a, "bm", 0) == schedule_get(b, "bm", 0) && schedule_get(a, "bn", 0) == schedule_get(b, "bn", 0) &&
-           schedule_get(a, "pingpong", 0) == schedule_get(b, "pingpong", 0);
+           schedule_get(a, "pingpong", 0) == schedule_get(b, "pingpong", 0) && schedule_get(a, "splits", 1) == schedule_get(b, "splits", 1);
 }
 
 /* The tuner measures the first few: of one tile's variants, which are predicted to be much the same, each makes room for another tile. */
@@ -304,6 +324,16 @@ static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
     return n;
 }
 
+/* The template counts rows, columns, k and tiles in 31 bits. Where a symbol makes them more, the grid is one that the runtime refuses, as
+ * it refuses tensor maps of such sizes. */
+static Dim beyond_counting(DimPool *p, const KGemm *g, const Problem *x)
+{
+    Dim counted[] = {x->m, x->whole, x->k, gemm_tiles(p, g)}, most = dim_const(p, INT32_MAX - 1024), over = dim_const(p, 0);
+    for (uint32_t i = 0; i < sizeof counted / sizeof *counted; i++)
+        over = dim_max(p, over, dim_floordiv(p, counted[i], most));
+    return dim_mul_const(p, over, (int64_t)1 << 31);
+}
+
 static Dim grid(const KindProblem *p, const Schedule *s)
 {
     DimPool *d = p->cx->dims;
@@ -311,8 +341,9 @@ static Dim grid(const KindProblem *p, const Schedule *s)
     describe(p, &x);
     KGemm g = shape_of(p, &x, s);
     g.m = x.m, g.n = x.n, g.batch = x.batch;
-    int64_t clusters = p->m->units * (int64_t)gemm_resident(&g) / g.cluster;
-    return dim_mul_const(d, dim_min(d, gemm_tiles(d, &g), dim_const(d, clusters)), g.cluster);
+    Dim clusters = dim_min(d, gemm_tiles(d, &g), dim_const(d, gemm_clusters(&g, (uint32_t)p->m->units)));
+    Dim blocks = dim_mul_const(d, clusters, g.cluster * gemm_splits(&g));
+    return dim_max(d, blocks, beyond_counting(d, &g, &x));
 }
 
 static uint32_t threads(const KindProblem *p, const Schedule *s)
@@ -385,11 +416,11 @@ static void bind_operands(KindBuild *b, KGemm *g, const Problem *x)
     if (x->groups)
         g->ends = buffer_of(b, n->in[next]);
     if (gemm_scaled(x->format)) {
-        DimPool *d = b->k->cx->dims;
-        g->inv_a = buffer_of(b, n->in[next]);
-        g->inv_b = buffer_of(b, n->in[next + 1]);
-        g->stride_inv_a = g->a_batched ? x->m : dim_const(d, 0);
-        g->stride_inv_b = g->b_batched ? n->type.shape.d[node_rank(n) - 1] : dim_const(d, 0);
+        MatrixView of_a = matmul_scale_view(b->k->cx, n, next), of_b = matmul_scale_view(b->k->cx, n, next + 1);
+        g->inv_a = buffer_of(b, of_a.base);
+        g->inv_b = buffer_of(b, of_b.base);
+        g->stride_inv_a = g->a_batched ? of_a.stride_batch : g->stride_inv_a;
+        g->stride_inv_b = g->b_batched ? of_b.stride_batch : g->stride_inv_b;
         next += 2;
     }
     if (split) {
@@ -457,7 +488,7 @@ static bool build(KindBuild *b)
     }
     const GemmBox *boxes = g->bulk ? add_boxes(b, g, &x) : NULL;
     k->gemm = g;
-    k->cluster = g->cluster;
+    k->cluster = g->cluster * gemm_splits(g);
     gemm_epilogue(b, g, x.reader, x.readers, x.base, boxes);
     return true;
 }

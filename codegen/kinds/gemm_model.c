@@ -23,7 +23,17 @@ static double efficiency(const KGemm *g)
 static double bulk_share(const KGemm *g, const GemmSize *x) { return !g->bulk ? 1 : x->beside >= 1 ? 1.2 : 0.9; }
 
 /* After the last stage of a tile: the consumers stage and store its pieces; wider ones in fewer steps. */
-static double epilogue_seconds(const KGemm *g, const GemmSize *x) { return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn) * bulk_share(g, x); }
+static double epilogue_seconds(const KGemm *g, const GemmSize *x)
+{
+    return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn / gemm_splits(g)) * bulk_share(g, x);
+}
+
+/* Blocks that share a tile find together twice, and each sends what the others finish. Not measured yet. */
+static double exchange_seconds(const KGemm *g)
+{
+    double splits = gemm_splits(g);
+    return splits > 1 ? 1.2e-6 + 4.0 * g->bm * g->bn * (splits - 1) / splits / 30e9 : 0;
+}
 
 /* Where two warpgroups take tiles in turn, one has half the threads for it, and shares the unit with the other's product. */
 static double shared_epilogue_seconds(const KGemm *g, const GemmSize *x)
@@ -31,10 +41,12 @@ static double shared_epilogue_seconds(const KGemm *g, const GemmSize *x)
     return (1.9e-6 + (g->width > 32 ? 34e-9 : 47e-9) * g->bn) * g->bm / 128 * bulk_share(g, x);
 }
 
-/* Bytes a second that all units load from the L2 cache. Rows of a stage of half a cache line, or across lines, cost whole lines. */
+/* Bytes a second that a unit loads from the L2 cache; what all load in rows of a stage of half a cache line, or across lines, costs the
+ * cache whole lines. */
+static double unit_cache_rate(const KGemm *g, uint32_t size) { return 59e9 * (g->bk * size >= 128 ? 1.8 : 1); }
 static double cache_rate(const KGemm *g, const GemmSize *x, const Machine *m, uint32_t size)
 {
-    return 59e9 * m->units * (g->bk * size >= 128 ? 1.8 : 1) * (x->aligned ? 1 : 0.45);
+    return unit_cache_rate(g, size) * m->units * (x->aligned ? 1 : 0.45);
 }
 
 /* Rows of tiles. Those of a group end somewhere in its last one, in the middle on average. */
@@ -48,17 +60,18 @@ double gemm_wgmma_seconds(const KGemm *g, const GemmSize *x, const Machine *m)
 {
     static const double fill = 3.0e-6, join = 0.8e-6;                /* the first stages and the last stores; a cluster finds together */
     uint32_t size = dtype_bytes(gemm_piece_dtype(g->format)), terms = gemm_terms(g->format), pieces = terms == 3 ? 2 : 1;
-    double cluster = g->cluster, units = (double)(m->units / (int)g->cluster);
+    double cluster = g->cluster, splits = gemm_splits(g), units = gemm_clusters(g, (uint32_t)m->units);
     double tiles = tiles_down(x, g->bm * cluster) * ceil_div(x->n, g->bn / g->parts) * x->batch;
     double waves = ceil_div(tiles, units), busy = fmin(tiles, units);
     double rate = (size == 2 ? m->flops_bf16 : m->flops_tf32) * efficiency(g);
-    double work = 2.0 * g->bm * cluster * g->bn * (x->k + g->bk / 2) * terms;
+    double work = 2.0 * g->bm * cluster * g->bn * (x->k + splits * g->bk / 2) * terms;
     double loaded = (g->bm * cluster + g->bn) * x->k * size * pieces;                    /* by a cluster: B once */
-    double product = fmax(work * units / rate, loaded * busy / cache_rate(g, x, m, size)) * (g->cluster > 1 ? 1.01 : 1);
-    double epilogue = epilogue_seconds(g, x), all = waves * (product + epilogue);
+    double loads = fmax(loaded * busy / cache_rate(g, x, m, size), loaded / (cluster * splits * unit_cache_rate(g, size)));
+    double product = fmax(work * units / rate, loads) * (g->cluster > 1 ? 1.01 : 1);
+    double epilogue = epilogue_seconds(g, x) + exchange_seconds(g), all = waves * (product + epilogue);
     if (g->pingpong)
         all = waves * fmax(product, (product + shared_epilogue_seconds(g, x)) / 2) + 2 * epilogue;
-    double seconds = all + fill + (g->cluster > 1 ? join : 0);
+    double seconds = all + fill + (g->cluster * splits > 1 ? join : 0);
     double memory = x->bytes / (m->copy_bandwidth * (g->bk * size >= 128 ? 0.8 : 0.68));       /* by tiles, not in one stream */
     return fmax(seconds, memory) + m->launch_seconds;
 }

@@ -196,7 +196,7 @@ static Kernel *build(Context *cx, const GemmCase *c, const Operand *a, const Ope
     static const char *const names[] = {"a", "b", "a_lo", "b_lo", "inv_a", "inv_b", "a_exact", "b_exact", "bias", "out"};
     DimPool *p = cx->dims;
     KGemm *g = arena_new_of(cx->arena, KGemm);
-    *g = (KGemm){.format = c->format, .wgmma = !c->mma, .warps = c->warps, .resident = c->resident, .pingpong = c->pingpong, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster,
+    *g = (KGemm){.format = c->format, .wgmma = !c->mma, .warps = c->warps, .resident = c->resident, .pingpong = c->pingpong, .bm = c->bm, .bn = c->bn, .bk = c->bk, .stages = c->stages, .cluster = c->cluster, .splits = c->splits,
                  .raster = c->raster, .bulk = c->body == GEMM_BOXES, .parts = c->parts, .width = c->width, .a_mn = c->a_mn, .b_mn = c->b_mn,
                  .a_batched = a->batch > 1, .b_batched = b->batch > 1, .map_a = 0, .map_b = 1, .map_a_lo = 2, .map_b_lo = 3,
                  .inv_a = BUF_INV_A, .inv_b = BUF_INV_B};
@@ -227,11 +227,11 @@ static Kernel *build(Context *cx, const GemmCase *c, const Operand *a, const Ope
         g->turn = dim_sym_fresh(p, "turn", 0, 1);
     else
         g->stage = kernel_shared(k, "stage", DT_F32, gemm_staging_count(g));
-    k->gemm = g, k->cluster = c->cluster, k->waits = c->waits;
+    k->gemm = g, k->cluster = c->cluster * gemm_splits(g), k->waits = c->waits;
     const KMatrix *matrices[] = {&g->a, &g->b, &g->a_lo, &g->b_lo};
     for (uint32_t i = 0; !c->mma && i < (gemm_terms(c->format) == 3 ? 4u : 2u); i++)
         vec_push(k->arena, &k->maps, gemm_map(p, g, matrices[i], i % 2, dim_const(p, (i % 2 ? b : a)->lines)));
-    kernel_grid(k, dim_const(p, (int64_t)c->clusters * c->cluster), dim_const(p, 1), dim_const(p, 1));
+    kernel_grid(k, dim_const(p, (int64_t)c->clusters * k->cluster), dim_const(p, 1), dim_const(p, 1));
     if (g->bulk)
         build_boxes(k, c, g);
     else
@@ -314,7 +314,7 @@ static bool run(Context *cx, const GemmCase *c, const Kernel *k, const char *ptx
     for (size_t i = 0; i < x->count; i++)
         x->out[i] = -12345.0f;
     PtxModule *module = ptx_read(cx->arena, cx->diags, source_from_text(cx->arena, "product.ptx", ptx));
-    SimLaunch launch = {.grid = {(uint32_t)(c->clusters * (int)c->cluster), 1, 1}, .block = {k->threads, 1, 1}, .cluster = {c->cluster, 1, 1},
+    SimLaunch launch = {.grid = {(uint32_t)c->clusters * k->cluster, 1, 1}, .block = {k->threads, 1, 1}, .cluster = {k->cluster, 1, 1},
                         .dynamic_shared = kernel_shared_bytes(k), .args = args, .n_args = n, .async = async, .max_steps = 1ull << 32,
                         .profile = c->conflicts};
     SimResult r = {0};

@@ -11,7 +11,7 @@ typedef enum { GEMM_GOOD, GEMM_BAD_ROWS = 1, GEMM_BAD_COLUMNS = 2, GEMM_BAD_BOTH
 typedef struct {
     const char *name;
     GemmFormat format;
-    uint32_t bm, bn, bk, stages, cluster, raster, parts, width;
+    uint32_t bm, bn, bk, stages, cluster, raster, parts, width, splits;
     int m, n, k, batch, clusters;        /* n: columns of a part; clusters: as many run */
     bool a_mn, b_mn, a_shared, b_shared; /* shared: one matrix for all batches */
     GemmCaseBody body;

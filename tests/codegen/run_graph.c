@@ -97,16 +97,21 @@ static Graph *rewritten(Context *cx, const Graph *g, const RunOptions *o)
 {
     Graph *copy = graph_specialise(g, NULL, 0);
     bool all = o->piece || o->split;
-    PassOptions po = {.verify = true, .piece = o->piece, .f16_products = o->split, .split_work = 1};
+    PassOptions po = {.verify = true, .piece = o->piece, .f16_products = o->split, .split_work = 1, .units = o->split_k, .split_depth = 16};
     if (all)
         po.numerics = (Numerics){NUM_FP32, NUM_FP32, NUM_FP32, 0};
+    else if (o->split_k)
+        po.numerics.matmul = NUM_FP32;
     if (!copy || !pipeline_run(copy, &po, NULL))
         return NULL;
     uint32_t n;
     ChoiceInfo *list = choices_list(copy, cx->scratch, &n);
     ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
     for (uint32_t i = 0; i < n; i++)
-        pick[i] = (ChoicePick){list[i].id, all ? list[i].n_alternatives - 1 : (uint32_t)(hash_mix(o->picks, i) >> 32) % list[i].n_alternatives};
+        if (all && !strcmp(list[i].rule, "split_k"))
+            pick[i] = (ChoicePick){list[i].id, 1 + (uint32_t)o->picks % (list[i].n_alternatives - 1)};
+        else
+            pick[i] = (ChoicePick){list[i].id, all ? list[i].n_alternatives - 1 : (uint32_t)(hash_mix(o->picks, i) >> 32) % list[i].n_alternatives};
     return choices_resolve(copy, pick, n);
 }
 

@@ -16,6 +16,7 @@ typedef struct {
     uint32_t schedule;                    /* every group takes the schedule of this rank in its space (modulo its size) */
     bool passes; uint64_t picks;          /* through the pipeline first; choices take alternatives drawn with this */
     uint32_t piece;                       /* with passes: reductions behind products take so many columns at a time, wherever that is offered */
+    uint32_t split_k;                     /* with passes: products as sums over pieces of k, of 16 at least, so many at most a tile; `picks` says which */
     bool split;                           /* with passes: f32 products of any size as products of f16 pieces */
     const int64_t *symbol; uint32_t n_symbol;   /* compiled with its symbol, run at these values, held against the graph specialised */
     double *seconds;                      /* where not NULL: the longest that a compilation took, of processor time */

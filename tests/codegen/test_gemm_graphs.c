@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -141,6 +142,43 @@ static void symbolic_rows(void **s)
     }
 }
 
+typedef struct { Context *cx; const CodegenOptions *o; } Taker;
+
+static bool take_gemm(void *arg, const Group *g, Schedule *out)
+{
+    const Taker *t = arg;
+    uint32_t n;
+    Schedule *space = group_space(t->cx, g, t->o, t->cx->scratch, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(space[i].kind, "gemm")) {
+            *out = space[i];
+            return true;
+        }
+    return false;
+}
+
+/* Rows are counted in 31 bits: of more there is no launch, on either template. */
+static void more_rows_than_counted(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"sm_80", "sm_90a"};
+    for (int i = 0; i < 2; i++) {
+        Context *cx = context_new();
+        Graph *g = graph_parse(cx, source_from_text(cx->arena, "test", "graph g { dim S in [1, 8589934592]\ninput %x : bf16[S, 8]\n"
+                                                    "param %w : bf16[64, 8]\n%y = linear(%x, %w)\nreturn %y }"));
+        CodegenOptions o = {.fuse = true, .emitter = EMITTER_NVRTC, .no_code = true};
+        assert_true(g && machine_cuda(cx, archs[i], &o.machine));
+        Taker taker = {cx, &o};
+        o.schedules = (ScheduleSource){take_gemm, &taker};
+        Plan *p = codegen_plan(cx, g, NULL, &o);
+        assert_true(p && !strcmp(p->kernels.data[0].kind, "gemm"));
+        int64_t rows[] = {7, INT32_MAX - 1025, (int64_t)INT32_MAX + 2, (int64_t)1 << 33};
+        for (int k = 0; k < 4; k++)
+            assert_true((plan_evaluate(p, &rows[k], cx->arena, cx->diags) != NULL) == (k < 2));
+        context_free(cx);
+    }
+}
+
 static void odd_ones(void **s) { (void)s; run_odd("sm_90a", 0); }
 static void odd_ones_without_wgmma(void **s) { (void)s; run_odd("sm_80", 1); }
 static void first_schedules(void **s) { (void)s; run_all("sm_90a", 0); }
@@ -157,6 +195,6 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(first_schedules), cmocka_unit_test(fourth_schedules), cmocka_unit_test(without_wgmma),
                                        cmocka_unit_test(with_less_memory), cmocka_unit_test(odd_ones), cmocka_unit_test(odd_ones_without_wgmma),
-                                       cmocka_unit_test(symbolic_rows)};
+                                       cmocka_unit_test(symbolic_rows), cmocka_unit_test(more_rows_than_counted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

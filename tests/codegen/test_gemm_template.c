@@ -97,6 +97,33 @@ static void test_clusters(void **s)
     RUN(cases);
 }
 
+/* Blocks that share the k of a tile: several tiles one after the other, shares that are empty, more blocks than pieces. */
+static void test_splits(void **s)
+{
+#define SPLIT(splits_, bm_, bn_, bk_, stages_, parts_, width_) SHAPE(bm_, bn_, bk_, stages_, 1, parts_, width_), .splits = splits_
+    static const GemmCase cases[] = {
+        {"two shares", GEMM_BF16, SPLIT(2, 64, 64, 64, 3, 1, 32), SIZE(64, 64, 512)},
+        {"two shares, two groups", GEMM_BF16, SPLIT(2, 128, 64, 64, 3, 1, 32), SIZE(300, 130, 450)},
+        {"four shares, two clusters", GEMM_F16, SPLIT(4, 64, 128, 64, 3, 1, 32), .m = 200, .n = 140, .k = 600, .batch = 1, .clusters = 2},
+        {"eight shares", GEMM_BF16, SPLIT(8, 64, 64, 64, 4, 1, 32), SIZE(70, 70, 1030)},
+        {"three groups", GEMM_BF16, SPLIT(2, 192, 64, 64, 2, 1, 32), SIZE(200, 70, 300)},
+        {"empty shares", GEMM_BF16, SPLIT(4, 64, 64, 64, 3, 1, 32), SIZE(70, 70, 70)},
+        {"wide pieces", GEMM_BF16, SPLIT(4, 64, 256, 64, 4, 1, 64), SIZE(64, 250, 300)},
+        {"three terms", GEMM_3XF16, SPLIT(2, 128, 64, 32, 3, 1, 32), SIZE(139, 71, 301)},
+        {"three terms, four shares", GEMM_3XF16, SPLIT(4, 64, 128, 64, 3, 1, 32), SIZE(70, 130, 333)},
+        {"three terms of tf32", GEMM_3XTF32, SPLIT(2, 64, 64, 16, 3, 1, 32), SIZE(67, 71, 173)},
+        {"both along m and n", GEMM_F16, SPLIT(2, 64, 64, 64, 3, 1, 32), SIZE(65, 66, 267), .a_mn = true, .b_mn = true},
+        {"two parts", GEMM_BF16, SPLIT(2, 64, 128, 64, 3, 2, 32), SIZE(70, 72, 300)},
+        {"batches", GEMM_BF16, SPLIT(2, 64, 32, 64, 3, 1, 32), .m = 65, .n = 33, .k = 266, .batch = 3, .clusters = 2},
+        {"bad rows and columns", GEMM_3XF16, SPLIT(2, 64, 64, 32, 3, 1, 32), SIZE(70, 66, 270), .bad = GEMM_BAD_BOTH},
+        {"bad rows against pieces", GEMM_3XF16, SPLIT(4, 64, 64, 32, 3, 1, 32), SIZE(70, 66, 270), .bad = GEMM_BAD_ROWS, .frozen = true},
+        {"boxes", GEMM_BF16, SPLIT(4, 64, 128, 64, 3, 1, 32), SIZE(200, 136, 600), .body = GEMM_BOXES},
+        {"a size known at launch", GEMM_BF16, SPLIT(2, 64, 64, 64, 3, 1, 32), SIZE(130, 72, 264), .symbolic = true, .waits = true, .body = GEMM_VECTORS},
+    };
+    (void)s;
+    RUN(cases);
+}
+
 static void test_parts(void **s)
 {
     static const GemmCase cases[] = {
@@ -213,6 +240,11 @@ static void test_compiled(void **s)
         {"3xf16 64 x 128", GEMM_3XF16, TILE(64, 128, 32, 8), LARGE},
         {"3xf16 128 x 64", GEMM_3XF16, TILE(128, 64, 32, 8), LARGE},
         {"3xtf32 128 x 128", GEMM_3XTF32, TILE(128, 128, 16, 6), LARGE},
+#define LONG .m = 256, .n = 256, .k = 131072, .batch = 1, .clusters = 4
+        {"bf16 128 x 128 by eight", GEMM_BF16, SPLIT(8, 128, 128, 64, 6, 1, 32), LONG},
+        {"bf16 128 x 256 by two", GEMM_BF16, SPLIT(2, 128, 256, 64, 4, 1, 64), LONG},
+        {"bf16 128 x 128 by four, boxes", GEMM_BF16, SPLIT(4, 128, 128, 64, 6, 1, 32), LONG, .body = GEMM_BOXES, .bf16 = true},
+        {"3xf16 128 x 128 by four", GEMM_3XF16, SPLIT(4, 128, 128, 64, 3, 1, 32), LONG},
     };
     (void)s;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -257,6 +289,24 @@ static void test_refused(void **s)
     g.map_b_lo = 3, g.exact_a.buffer = UINT32_MAX;
     assert_false(kernel_verify(k, cx->diags));
     g.exact_a.buffer = k->gemm->b.buffer;
+    const KGemm was = g;
+    g.splits = 2;                                  /* a cluster of another size */
+    assert_false(kernel_verify(k, cx->diags));
+    const char *why;
+    assert_true(gemm_legal(&g, 0, &why));
+    g.stages = 2, g.bm = 64, g.bn = 128, g.bk = 16, g.format = GEMM_3XTF32;
+    assert_true(gemm_legal(&g, 0, &why));
+    g.splits = 3;
+    assert_false(gemm_legal(&g, 0, &why));
+    g.splits = 2, g.bm = 192, g.bn = 192, g.bk = 32, g.format = GEMM_BF16;      /* 72 KB of sums to a ring of 48 */
+    assert_false(gemm_legal(&g, 0, &why));
+    g.stages = 3;
+    assert_true(gemm_legal(&g, 0, &why));
+    g.pingpong = true, g.bm = 128, g.stages = 8;
+    assert_false(gemm_legal(&g, 0, &why));
+    g.pingpong = false, g.cluster = 2;
+    assert_false(gemm_legal(&g, 0, &why));
+    g = was;
     assert_true(kernel_verify(k, cx->diags));
     g.bulk = true;                                 /* of sums that have scales */
     assert_false(kernel_verify(k, cx->diags));
@@ -306,7 +356,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats), cmocka_unit_test(test_tiles),     cmocka_unit_test(test_ragged),
-        cmocka_unit_test(test_orders),  cmocka_unit_test(test_clusters),  cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_orders),  cmocka_unit_test(test_clusters), cmocka_unit_test(test_splits),  cmocka_unit_test(test_parts),
         cmocka_unit_test(test_batches), cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_pingpong),
         cmocka_unit_test(test_boxes),   cmocka_unit_test(test_boxes_unguarded), cmocka_unit_test(test_boxes_refused),
         cmocka_unit_test(test_compiled), cmocka_unit_test(test_refused),

@@ -77,7 +77,7 @@ static bool run_way(const RandomGraph *g, int way, uint64_t seed, double *second
     case PTX:        o.sim = true, o.schedule = (uint32_t)(seed / 4 % 3); break;
     case SCHEDULE_1: o.schedule = 1; break;
     case SCHEDULE_2: o.schedule = 2; break;
-    case PASSES:     o.passes = true, o.picks = seed; break;
+    case PASSES:     o.passes = true, o.picks = seed, o.split_k = seed % 2 ? 16 : 0; break;
     case GENERIC: case GENERIC_PASSES:
         o.passes = way == GENERIC_PASSES, o.picks = seed;
         o.symbol = g->at, o.n_symbol = 3;

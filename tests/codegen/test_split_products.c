@@ -143,8 +143,8 @@ static uint32_t splits(const Graph *g)
 
 typedef struct { Context *cx; Task *task; Compiled c; Str choice; } Made;
 
-/* Products of pieces asked for; apart: the weights come later, as for several workloads of a task. */
-static Made make(const char *text, const char *choice, bool apart)
+/* Products of pieces asked for, with `units` by pieces of k, too; apart: the weights come later, as for several workloads of a task. */
+static Made make_by_pieces(const char *text, const char *choice, bool apart, uint32_t units)
 {
     static const char *const stacking[] = {"stack_projections"};
     Made m = {.cx = context_new()};
@@ -153,14 +153,18 @@ static Made make(const char *text, const char *choice, bool apart)
         diags_print(m.cx->diags, stderr, false);
     assert_non_null(m.task);
     m.choice = str_intern(m.cx->strs, choice);
-    ChoicePick *pick = arena_copy(m.cx->arena, &(ChoicePick){m.choice, 1}, sizeof *pick);
+    ChoicePick *pick = arena_new_array(m.cx->arena, ChoicePick, 2);
+    pick[0] = (ChoicePick){m.choice, 1};
+    pick[1] = (ChoicePick){str_intern(m.cx->strs, "split_k@64x64x64"), 1};
     CompileOptions o = {
-        .passes = {.verify = true, .f16_products = true, .split_work = 1, .disabled_rules = stacking, .n_disabled_rules = 1},
-        .codegen = {.machine = machine_cpu(m.cx), .emitter = EMITTER_LLVM, .fuse = true}, .picks = pick, .n_picks = 1, .no_weights = apart,
+        .passes = {.verify = true, .f16_products = true, .split_work = 1, .units = units, .split_depth = 16, .disabled_rules = stacking, .n_disabled_rules = 1},
+        .codegen = {.machine = machine_cpu(m.cx), .emitter = EMITTER_LLVM, .fuse = true}, .picks = pick, .n_picks = 2, .no_weights = apart,
     };
     assert_true(compile_workload(m.cx, m.task, NULL, &o, &m.c));
     return m;
 }
+
+static Made make(const char *text, const char *choice, bool apart) { return make_by_pieces(text, choice, apart, 0); }
 
 static void made_end(Made *m)
 {
@@ -177,10 +181,10 @@ static void falls_back(const char *range, bool apart, bool wanted)
     Made m = make(text, "split_matmul@64x64x64", apart);
     assert_true(!apart || splits(m.c.resolved) == 2);
     assert_true(!apart || compile_weights(m.cx, m.task, &m.c, 1));
-    assert_int_equal(splits(m.c.resolved), wanted ? 0 : 2);              /* products of one shape switch together */
+    assert_int_equal(splits(m.c.resolved), wanted ? 1 : 2);              /* of two products of one shape the one whose weight it is */
     uint32_t said = 0;
     vec_foreach(PlanDecision, d, &m.c.plan->decisions)
-        said += !strcmp(d->choice, m.choice) && !strcmp(d->picked, "as written") && strstr(d->evidence, "2^29 apart") != NULL;
+        said += !strcmp(d->choice, "split_matmul@64x64x64#1") && !strcmp(d->picked, "as written") && strstr(d->evidence, "2^29 apart") != NULL;
     assert_int_equal(said, wanted);
     vec_foreach(PlanWeight, w, &m.c.plan->weights)
         assert_true(w->data && (!w->recipe || !recipe_is_scales(w->recipe) || recipe_scales_hold(w->data)));
@@ -221,6 +225,33 @@ static void test_kept(void **state)
         said += !strcmp(d->choice, m.choice) && strstr(d->evidence, "it is kept") != NULL;
     assert_int_equal(said, 1);
     made_end(&m);
+}
+
+/* By pieces of k the product has the weight's scales once, and what they say holds for all pieces. */
+static void test_kept_by_pieces(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"1", "1e-12"};
+    for (int i = 0; i < 2; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "task: kept\ninputs: {x: 'f32[64, 64]'}\nparams: {w: 'f32[64, 64]'}\ngraph: |\n"
+                 "  %%r = eq(iota(shape=[64, 64], axis=0, dtype=f32), 5.0)\n  %%c = eq(iota(shape=[64, 64], axis=1, dtype=f32), 7.0)\n"
+                 "  %%u = mul(%%w, where(logical_and(%%r, %%c), const(value=%s, dtype=f32), const(value=1, dtype=f32)))\n"
+                 "  %%y = linear(%%x, %%u)\noutputs: [y]\nnumerics: fp32\n", values[i]);
+        Made m = make_by_pieces(text, "split_matmul@64x64x64", false, 16);
+        assert_int_equal(splits(m.c.resolved), 1);
+        for (uint32_t k = 0; k < m.c.resolved->nodes.n; k++) {
+            const Node *n = m.c.resolved->nodes.data[k];
+            if (n->op == OP_SPLIT_MATMUL) {
+                assert_int_equal(n->type.shape.d[0]->value, 4);
+                assert_int_equal(split_operand(n, 1).exact != NULL, i == 1);
+            }
+        }
+        vec_foreach(PlanWeight, w, &m.c.plan->weights)
+            assert_non_null(w->data);
+        made_end(&m);
+    }
 }
 
 /* ---- reloaded ------------------------------------------------------------------------------------------------------------------------ */
@@ -331,7 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs), cmocka_unit_test(test_runs_on_tensor_cores), cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_fallback), cmocka_unit_test(test_kept), cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_fallback), cmocka_unit_test(test_kept), cmocka_unit_test(test_kept_by_pieces), cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_of_kept),
     };
     return cmocka_run_group_tests_name("split products", tests, NULL, NULL);
