@@ -43,12 +43,13 @@ static uint32_t count_kind(const Schedule *list, uint32_t n, const char *kind)
 }
 
 /* How many candidates of a kind there may be. Products have two large spaces: a third goes to the library, whose own ranking is good,
- * the rest to tiles. Where there is no template the library has all, and some beyond. */
+ * the rest to tiles; where there are few rows, half of that is for the kind that is made for them. Where there is no template the
+ * library has all, and some beyond. */
 static uint32_t quota_of(const Schedule *space, uint32_t total, const char *kind, uint32_t max)
 {
     if (count_kind(space, total, "library") && count_kind(space, total, "gemm")) {
-        uint32_t library = (max + 2) / 3;
-        return !strcmp(kind, "library") ? library : !strcmp(kind, "gemm") && max > library ? max - library : 1;
+        uint32_t library = (max + 2) / 3, tiles = max > library ? max - library : 1, few = count_kind(space, total, "smallm") ? (tiles + 1) / 2 : 1;
+        return !strcmp(kind, "library") ? library : !strcmp(kind, "smallm") ? few : !strcmp(kind, "gemm") ? tiles - (few > 1 ? few : 0) : 1;
     }
     return !strcmp(kind, "library") ? max + LIBRARY_EXTRA : max;
 }

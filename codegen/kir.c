@@ -523,22 +523,9 @@ KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim fro
     return n;
 }
 
-void k_prefetch(Kernel *k, uint32_t buffer, Dim index, int64_t bytes, KInst *mask)
-{
-    bool never;
-    mask = simplify_mask(mask, &never);
-    if (never)
-        return;
-    KInst *n = add_void(k, K_PREFETCH);
-    n->buffer = buffer;
-    n->index = index;
-    n->i = bytes;
-    set_args(k, n, &mask, mask != NULL);
-    k->buffers.data[buffer].read = true;
-}
-
 void k_copy_commit(Kernel *k) { add_void(k, K_COPY_COMMIT); }
 void k_copy_wait(Kernel *k, uint32_t groups) { add_void(k, K_COPY_WAIT)->i = groups; }
+void k_warp_sync(Kernel *k) { add_void(k, K_WARP_SYNC); }
 
 KInst *k_sum(Kernel *k, uint32_t pair)
 {

@@ -48,8 +48,7 @@ typedef enum {
                      * elements), both 16-byte aligned; args[0]: scalar mask or absent; masked off: zeros */
     K_COPY_COMMIT,  /* what the thread has begun to copy since the last one is a group */
     K_COPY_WAIT,    /* until all but the last `i` of its groups have arrived: the thread may read what it copied itself */
-    K_PREFETCH,     /* asks for `i` bytes of the buffer from element `index` on to be brought into the second-level cache, 16-byte aligned;
-                     * args[0]: scalar mask or absent. A hint: nothing before sm_90 */
+    K_WARP_SYNC,    /* all threads of the warp: what they wrote, read and waited for in shared memory before is behind them */
     K_SUM,          /* f32x2: pair `i` of the sums that the thread holds of a product's piece: see KGemm.bulk */
     K_BULK_FENCE,   /* what the warp's threads have written to shared memory is there for the copy engine; by all 32 of them */
     K_BULK_STORE,   /* starts copying a box of kernel->maps[i] from shared array `buffer`, element `bound` on, to the coordinates args
@@ -203,7 +202,7 @@ void   k_cluster_wait(Kernel *k);
 void   k_fence(Kernel *k);
 KInst *k_copy_async(Kernel *k, uint32_t shared, Dim to, uint32_t buffer, Dim from, KInst *mask);
 void   k_copy_commit(Kernel *k);
-void   k_prefetch(Kernel *k, uint32_t buffer, Dim index, int64_t bytes, KInst *mask);
+void   k_warp_sync(Kernel *k);
 void   k_copy_wait(Kernel *k, uint32_t groups);
 KInst *k_sum(Kernel *k, uint32_t pair);
 void   k_bulk_fence(Kernel *k);

@@ -166,12 +166,7 @@ static void print_body(StrBuf *b, const Kernel *k, const KInst *n, int depth)
             strbuf_printf(b, " mask %%%u", n->args[0]->id);
         strbuf_add(b, n->stream ? " stream" : "");
         return;
-    case K_PREFETCH:
-        print_access(b, k, n, "prefetch", 1);
-        strbuf_printf(b, " %lld", (long long)n->i);
-        if (n->n_args)
-            strbuf_printf(b, " mask %%%u", n->args[0]->id);
-        return;
+    case K_WARP_SYNC:    strbuf_add(b, "warp_sync"); return;
     case K_COPY_COMMIT:  strbuf_add(b, "copy_commit"); return;
     case K_COPY_WAIT:    strbuf_printf(b, "copy_wait %lld", (long long)n->i); return;
     case K_SUM:          strbuf_printf(b, "sum %lld", (long long)n->i); return;

@@ -62,7 +62,7 @@ static bool inst_varies(const Verify *v, const KInst *n)
 {
     switch (n->kind) {
     case K_CONST: case K_STORE: case K_SHARED_STORE: case K_CLUSTER_STORE: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT: case K_BARRIER:
-    case K_FENCE: case K_COPY_ASYNC: case K_PREFETCH:
+    case K_FENCE: case K_COPY_ASYNC: case K_WARP_SYNC:
     case K_COPY_COMMIT: case K_COPY_WAIT: case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT: case K_WAIT:
     case K_LAUNCH_NEXT:
         return false;
@@ -269,11 +269,7 @@ static void check_inst(Verify *v, const KInst *n)
         check(v, n, !v->divergent && !k->gemm && k->cluster > 1, "a meeting of a cluster that not all threads reach, or of none");
         return;
     case K_COPY_ASYNC:  check_copy(v, n); return;
-    case K_PREFETCH:
-        check(v, n, n->i > 0 && n->i % 16 == 0 && k->buffers.data[n->buffer].align >= 16 &&
-                    dim_divides(k->cx->dims, dim_const(k->cx->dims, 16 / dtype_bytes(k->buffers.data[n->buffer].dtype)), n->index),
-              "a prefetch that is not known to be aligned");
-        return;
+    case K_WARP_SYNC:   check(v, n, !k->host && k->threads % 32 == 0 && !v->divergent, "a meeting of a warp that not all its threads reach"); return;
     case K_COPY_WAIT:   check(v, n, n->i >= 0 && n->i < 32, "a wait for a negative number of groups, or for none of very many"); return;
     case K_SUM:         check_sum(v, n); return;
     case K_BULK_STORE:  check_bulk_store(v, n); return;
@@ -303,7 +299,7 @@ static bool waited_after(Verify *v, const KBlock *b, bool waited);
 
 static bool waited_past(Verify *v, const KInst *n, bool waited)
 {
-    bool loads = n->kind == K_LOAD || n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC || n->kind == K_PREFETCH;
+    bool loads = n->kind == K_LOAD || n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC;
     check(v, n, waited || !loads || v->k->buffers.data[n->buffer].frozen, "reads what the kernels before it may write, before it waits for them");
     check(v, n, waited || (n->kind != K_STORE && n->kind != K_ATOMIC_ADD), "writes before it waits for the kernels before it");
     if (n->kind == K_IF) {

@@ -221,7 +221,7 @@ static void print_inst(Cuda *c, const KInst *n)
     case K_CLUSTER_WAIT: cu_flush(c); cu_line(c, "cluster_wait();"); return;
     case K_FENCE:      cu_line(c, "__threadfence();"); return;
     case K_COPY_ASYNC: cu_print_copy_async(c, n); return;
-    case K_PREFETCH:   cu_print_prefetch(c, n); return;
+    case K_WARP_SYNC:  cu_flush(c); cu_line(c, "__syncwarp();"); return;
     case K_COPY_COMMIT: cu_flush(c); cu_line(c, "copy_commit();"); return;
     case K_COPY_WAIT:  cu_flush(c); cu_line(c, "copy_wait<%lld>();", (long long)n->i); return;
     case K_SUM:        print_sum(c, n); return;

@@ -96,10 +96,6 @@ static const Helper fixed[] = {
      "    asm volatile(\"cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;\"\n"
      "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0), \"l\"(once)\n"
      "                 : \"memory\");\n}\n"},
-    {"prefetch_l2",
-     "/* These bytes will be read: the second-level cache may fetch them. */\n"
-     DEVICE "void prefetch_l2(const void *from, int bytes)\n{\n#if __CUDA_ARCH__ >= 900\n"
-     "    asm volatile(\"cp.async.bulk.prefetch.L2.global [%0], %1;\" :: \"l\"(__cvta_generic_to_global(from)), \"r\"(bytes) : \"memory\");\n#endif\n}\n"},
     {"copy_commit", DEVICE "void copy_commit() { asm volatile(\"cp.async.commit_group;\" ::: \"memory\"); }\n"},
     {"copy_wait",
      "/* For all of this thread's groups but the last N. */\n"

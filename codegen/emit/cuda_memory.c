@@ -181,15 +181,6 @@ void cu_print_bulk_store(Cuda *c, const KInst *n)
     cu_line(c, "bulk_store(&%s, %s + %s%s);", c->maps[n->i], c->shared[n->buffer], cuda_in(c->arena, cu_dim(c, n->bound), PREC_MUL), at.text);
 }
 
-void cu_print_prefetch(Cuda *c, const KInst *n)
-{
-    Place p = place_of(c, n, 1);
-    const char *from = pointer(c, &p, cu_shared_dim(c, p.access.base));
-    if (n->n_args)
-        cu_line(c, "if (%s)", cu_scalar(c, n->args[0]).text);
-    cu_line(c, "%sprefetch_l2(%s, %lld);", n->n_args ? "    " : "", from, (long long)n->i);
-}
-
 void cu_print_store(Cuda *c, const KInst *n)
 {
     const KInst *v = cu_stored(n), *mask = n->n_args > 1 ? n->args[1] : NULL;

@@ -74,7 +74,6 @@ void cuda_gemm_templates(StrBuf *out, Kernel *const *k, uint32_t n);           /
 void cu_print_load(Cuda *c, const KInst *n);
 void cu_print_load_raw(Cuda *c, const KInst *n);            /* eight 2-byte elements as they are: fragments of a product */
 void cu_print_copy_async(Cuda *c, const KInst *n);
-void cu_print_prefetch(Cuda *c, const KInst *n);
 void cu_print_bulk_store(Cuda *c, const KInst *n);
 void cu_print_store(Cuda *c, const KInst *n);
 void cu_print_atomic(Cuda *c, const KInst *n);

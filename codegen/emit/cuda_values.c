@@ -9,7 +9,7 @@ bool cu_has_effect(const KInst *n)
     switch (n->kind) {
     case K_STORE: case K_SHARED_STORE: case K_CLUSTER_STORE: case K_BIND: case K_LOOP: case K_IF: case K_BARRIER: case K_FENCE:
     case K_ATOMIC_ADD: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT:
-    case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
+    case K_SHUFFLE_XOR: case K_MMA: case K_COPY_ASYNC: case K_WARP_SYNC: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT:
     case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         return true;
     case K_CONST: case K_INDEX: case K_TEST: case K_LOAD: case K_LOAD_RAW: case K_SHARED_LOAD: case K_OP: case K_CAST: case K_SPLAT:
@@ -61,7 +61,7 @@ void cu_count_uses(Cuda *c, const KBlock *b)
             c->uses[n->of->id]++;
         if (n->kind == K_LOAD || n->kind == K_SHARED_LOAD)
             count_dim(c, n, n->type.lanes);
-        if (n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC || n->kind == K_PREFETCH)
+        if (n->kind == K_LOAD_RAW || n->kind == K_COPY_ASYNC)
             count_dim(c, n, 1);
         if (store) {
             count_dim(c, n, n->args[0]->type.lanes);
@@ -103,7 +103,7 @@ Expr cu_pure_expr(Cuda *c, const KInst *n, const char *l)
     case K_LOAD: case K_LOAD_RAW: case K_MMA: case K_STORE: case K_SHARED_LOAD: case K_SHARED_STORE: case K_CLUSTER_STORE:
     case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT: case K_LANE_REDUCE:
     case K_SHUFFLE_XOR: case K_BIND: case K_LOOP: case K_CARRY: case K_RESULT: case K_IF: case K_BARRIER: case K_ATOMIC_ADD: case K_FENCE:
-    case K_COPY_ASYNC: case K_PREFETCH: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_SUM:
+    case K_COPY_ASYNC: case K_WARP_SYNC: case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_SUM:
     case K_BULK_FENCE: case K_BULK_STORE: case K_BULK_COMMIT: case K_BULK_WAIT:
         break;
     }

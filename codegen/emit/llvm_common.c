@@ -478,7 +478,7 @@ static LLVMValueRef lower_inst(Llvm *L, const KInst *n)
     case K_BARRIER:      L->target->barrier(L); return NULL;
     case K_FENCE:        L->target->fence(L); return NULL;
     case K_COPY_ASYNC:   ll_copy_async(L, n); return NULL;
-    case K_PREFETCH:     ll_prefetch(L, n); return NULL;
+    case K_WARP_SYNC:    L->target->warp_sync(L); return NULL;
     case K_COPY_COMMIT: case K_COPY_WAIT: case K_WAIT: case K_LAUNCH_NEXT: case K_CLUSTER_ARRIVE: case K_CLUSTER_WAIT:
         L->target->order(L, n);
         return NULL;

@@ -24,7 +24,7 @@ typedef struct LlvmTarget {
     void (*fence)(Llvm *L);
     LLVMValueRef (*of_block)(Llvm *L, LLVMValueRef shared, LLVMValueRef rank);         /* where another block of the cluster has it; NULL on the host */
     void (*copy_async)(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream);     /* K_COPY_ASYNC; mask may be NULL */
-    void (*prefetch)(Llvm *L, LLVMValueRef from, int64_t bytes);     /* K_PREFETCH; NULL on the host */
+    void (*warp_sync)(Llvm *L);                 /* NULL on the host */
     void (*order)(Llvm *L, const KInst *n);     /* K_COPY_COMMIT, K_COPY_WAIT, K_WAIT, K_LAUNCH_NEXT, K_CLUSTER_ARRIVE and _WAIT; both NULL on the host */
     /* metadata of a load or store of kernel->buffers[buffer] */
     void (*annotate)(Llvm *L, LLVMValueRef access, uint32_t buffer, bool stream, uint32_t align, uint32_t bytes);
@@ -82,7 +82,6 @@ void ll_scope_end(Llvm *L, uint32_t scope);
 LLVMValueRef ll_load(Llvm *L, const KInst *n);
 LLVMValueRef ll_load_raw(Llvm *L, const KInst *n);
 void ll_copy_async(Llvm *L, const KInst *n);
-void ll_prefetch(Llvm *L, const KInst *n);
 void ll_store(Llvm *L, const KInst *n);
 LLVMValueRef ll_atomic(Llvm *L, const KInst *n);
 void ll_body(Llvm *L);                                                        /* all instructions of the kernel */

@@ -230,25 +230,6 @@ LLVMValueRef ll_load_raw(Llvm *L, const KInst *n)
     return phi;
 }
 
-void ll_prefetch(Llvm *L, const KInst *n)
-{
-    Place p = place_of(L, n, 1);
-    LLVMBasicBlockRef after = NULL;
-    uint32_t scope = ll_scope(L);
-    if (n->n_args) {
-        LLVMBasicBlockRef then = ll_block(L, "in");
-        after = ll_block(L, "after");
-        LLVMBuildCondBr(L->b, L->value[n->args[0]->id], then, after);
-        ll_enter(L, then);
-    }
-    L->target->prefetch(L, address(L, &p, n->index), n->i);
-    if (!after)
-        return;
-    ll_scope_end(L, scope);
-    LLVMBuildBr(L->b, after);
-    ll_enter(L, after);
-}
-
 void ll_copy_async(Llvm *L, const KInst *n)
 {
     Place p = place_of(L, n, 1);

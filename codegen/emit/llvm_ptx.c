@@ -165,6 +165,11 @@ static LLVMValueRef ptx_mma(Llvm *L, DType t, LLVMValueRef acc, LLVMValueRef w0,
 }
 
 static void ptx_barrier(Llvm *L) { ll_call(L, "llvm.nvvm.barrier0", NULL, 0, NULL, 0); }
+static void ptx_warp_sync(Llvm *L)
+{
+    LLVMValueRef all = LLVMConstInt(ll_int(L, 32), 0xffffffff, false);
+    ll_call(L, "llvm.nvvm.bar.warp.sync", NULL, 0, &all, 1);
+}
 static void ptx_fence(Llvm *L) { ll_call(L, "llvm.nvvm.membar.gl", NULL, 0, NULL, 0); }
 
 /* Inline assembly that stays where it is among accesses to memory. */
@@ -199,13 +204,6 @@ static void ptx_copy_async(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValu
     }
     args[3] = evict_first(L);
     statement(L, "cp.async.cg.shared.global.L2::cache_hint.L2::128B [$0], [$1], 16, $2, $3;", args, 4, "r,l,r,l");
-}
-
-static void ptx_prefetch(Llvm *L, LLVMValueRef from, int64_t bytes)
-{
-    LLVMValueRef args[2] = {from, LLVMConstInt(ll_int(L, 32), (uint64_t)bytes, false)};
-    if (((Ptx *)L->target_data)->early)
-        statement(L, "cp.async.bulk.prefetch.L2.global [$0], $1;", args, 2, "l,r");
 }
 
 static LLVMValueRef ptx_of_block(Llvm *L, LLVMValueRef shared, LLVMValueRef rank)
@@ -247,7 +245,7 @@ static void ptx_annotate(Llvm *L, LLVMValueRef access, uint32_t buffer, bool str
 static const LlvmTarget ptx_target = {
     .math = device_math, .rsqrt = ptx_rsqrt, .maximum = ptx_maximum, .bf16_bits = ptx_bf16_bits, .f16_bits = ptx_f16_bits,
     .f16_value = ptx_f16_value, .shuffle_xor = ptx_shuffle, .mma = ptx_mma, .barrier = ptx_barrier, .fence = ptx_fence, .of_block = ptx_of_block,
-    .copy_async = ptx_copy_async, .prefetch = ptx_prefetch, .order = ptx_order, .annotate = ptx_annotate,
+    .copy_async = ptx_copy_async, .warp_sync = ptx_warp_sync, .order = ptx_order, .annotate = ptx_annotate,
     .max_access = 16,
 };
 

@@ -2,12 +2,12 @@
  *
  * D[m, n] = sum over k of x[m, k] w[n, k], m <= 64, both operands contiguous along k. The weights are the left factor of the
  * tensor cores' products: a row tile is 16 of their rows; the rows of x are columns, 8 a set. The warps of a block share k and
- * take turns of `steps` steps of 32 k's each. A thread copies 16 bytes of a row at a time, unconverted, to places in shared memory
- * that are its own, `stages` turns ahead, and finds there what the product wants in its registers (K_MMA says which): no barrier,
- * no bank twice. Frozen weights are asked for before the kernels before this one have ended, and the next kernel is let in when
- * the last of them are on their way: memory stays busy from one product to the next. x comes from the caches, `ahead` turns before
- * it is wanted: what is on its way from memory is in its way, too. The second-level cache is told `fetch` turns before a copy is
- * begun: more is under way than shared memory has room for.
+ * take turns of `steps` steps of 32 k's each: 64 bytes of a row a step, and memory gives most where neighbouring threads ask for 128
+ * or 256 of a row together. A warp copies them, unconverted, to places in shared memory that are its own, `stages` turns ahead, and
+ * its threads find there what the product wants in their registers (K_MMA says which): no barrier of the block, no bank twice. Frozen
+ * weights are asked for before the kernels before this one have ended, and the next kernel is let in when the last of them are on their
+ * way, or, with `let`, at once: its blocks come as soon as some of this kernel make room, and memory stays busy from one product to the
+ * next. x comes from the caches, `ahead` turns before it is wanted: what is on its way from memory is in its way, too.
  *
  * A block takes `rounds` groups of row tiles one after the other: all blocks find room at once, and the copies never pause. After
  * each, the sums of the warps meet in shared memory and are added in a fixed order; then the group's expressions run on whole
@@ -17,7 +17,7 @@
  * of the product together (gate and up of stacked projections), a block computes the same row tiles of both.
  *
  * Schedule: warps (a block), tiles (row tiles of each part in a round), rounds, steps (a turn), stages (turns under way),
- * ahead, fetch. */
+ * ahead, let. */
 #include "codegen/kinds/smallm.h"
 
 #include <math.h>
@@ -30,7 +30,7 @@ static SmallmLayout layout_of(const KindProblem *p, const Schedule *s)
     DimPool *d = p->cx->dims;
     SmallmLayout z = {.warps = schedule_get(s, "warps", 8), .span = schedule_get(s, "tiles", 1), .rounds = schedule_get(s, "rounds", 1),
                 .steps = schedule_get(s, "steps", 1), .stages = schedule_get(s, "stages", 4), .ahead = schedule_get(s, "ahead", 1),
-                .fetch = schedule_get(s, "fetch", 0)};
+                .let = schedule_get(s, "let", 0)};
     matmul_extents(d, p->g->matmul, &m, &n, &k, &batch);
     uint32_t places = group_places(p->cx, p->g, p->g->matmul, &at);
     z.parts = matmul_columns(p->cx, p->g, p->g->matmul, at, places, z.start);
@@ -62,9 +62,8 @@ static int64_t registers(const SmallmLayout *z) { return 4 * (z->chains * z->til
 
 static const char *illegal(const KindProblem *p, const SmallmLayout *z, int64_t m)
 {
-    bool counts = z->warps >= 1 && z->warps <= 16 && z->span >= 1 && z->rounds >= 1 && z->steps >= 1 && z->steps <= MAX_STEPS &&
-                  z->stages >= 1 && z->stages <= MAX_STAGES && z->ahead >= 1 && z->ahead <= MAX_AHEAD && z->fetch >= 0 &&
-                  z->tiles <= MAX_TILES;
+    bool counts = z->warps >= 1 && z->warps <= 16 && z->span >= 1 && z->rounds >= 1 && (z->steps == 1 || z->steps == 2 || z->steps == MAX_STEPS) &&
+                  z->stages >= 1 && z->stages <= MAX_STAGES && z->ahead >= 1 && z->ahead <= MAX_AHEAD && z->tiles <= MAX_TILES;
     return !counts                                                ? "a count is out of its range"
          : registers(z) > 230 || registers(z) * z->warps * 32 > UNIT_REGISTERS ? "more sums and fragments than a thread can hold"
          : m * z->span * TILE > MAX_RESULTS * z->warps * 32         ? "more results than the threads of a block can finish"
@@ -95,7 +94,7 @@ static double cost(const KindProblem *p, const Schedule *s)
 static int64_t turns_ahead(SmallmLayout z, int64_t blocks)
 {
     int64_t threads = 32 * z.warps * (blocks > 2 ? blocks : 2);
-    for (z.ahead = 1; z.turns % (2 * z.ahead) == 0 && 2 * z.ahead * z.steps * z.sets <= 8; z.ahead *= 2) {
+    for (z.ahead = 1; z.turns % (2 * z.ahead) == 0 && 2 * z.ahead * z.steps * z.sets <= 8 && z.steps < MAX_STEPS; z.ahead *= 2) {
         SmallmLayout more = z;
         more.ahead *= 2;
         if (registers(&more) * threads > UNIT_REGISTERS)
@@ -104,8 +103,8 @@ static int64_t turns_ahead(SmallmLayout z, int64_t blocks)
     return z.ahead;
 }
 
-/* Blocks a unit (0: as one round each needs), KB of shared memory in a unit, KB under way there and towards the second-level cache. */
-typedef struct { int16_t warps, tiles, steps /* times all tiles */, blocks, shared, all; } Appetite;
+/* Blocks a unit (0: as one round each needs), KB of shared memory in a unit. */
+typedef struct { int16_t warps, tiles, steps /* times all tiles */, blocks, shared, let; } Appetite;
 
 /* So many rounds that all blocks are there at once. What is predicted to be faster goes first, else the tables' order counts. */
 static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, Appetite shape)
@@ -122,17 +121,17 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
         shape.blocks = once < 3 ? (int16_t)once : 3;
         shape.shared = shape.blocks == 1 ? 112 : (int16_t)(75 * shape.blocks);
     }
-    int64_t blocks = shape.blocks * units, rounds = (groups + blocks - 1) / blocks;
+    int64_t blocks = shape.blocks * units, rounds = (groups + blocks - 1) / blocks, steps = MAX_STEPS;
+    while (steps > 1 && steps * z.tiles > shape.steps)
+        steps /= 2;
     schedule_set(&s, "rounds", rounds);
-    schedule_set(&s, "steps", shape.steps < z.tiles ? 1 : shape.steps / z.tiles);
+    schedule_set(&s, "steps", steps);
     z = layout_of(p, &s);
     int64_t turn = 4 * ring_words(&z), room = shape.shared * 1024 / shape.blocks - 4 * partial_words(&z);
     int64_t all = rounds * z.turns, most = all < MAX_STAGES ? all : MAX_STAGES, stages = room < turn ? 1 : room / turn;
-    stages = stages < most ? stages : most;
-    int64_t fetch = shape.all * 1024 / (turn * shape.blocks) - stages;
-    schedule_set(&s, "stages", stages);
+    schedule_set(&s, "stages", stages < most ? stages : most);
     schedule_set(&s, "ahead", turns_ahead(z, shape.blocks));
-    schedule_set(&s, "fetch", fetch < 0 ? 0 : fetch < all - stages ? fetch : all - stages);
+    schedule_set(&s, "let", shape.let);
     z = layout_of(p, &s);
     for (uint32_t i = 0; i < *n; i++)
         if (schedule_equal(&out[i], &s))
@@ -148,16 +147,15 @@ static void add(const KindProblem *p, Schedule *out, uint32_t *n, uint32_t max, 
 static uint32_t space(const KindProblem *p, Schedule *out, uint32_t max)
 {
     static const Appetite few[] = {
-        {8, 1, 2, 0, 0, 0}, {8, 1, 4, 1, 208, 0}, {8, 1, 2, 0, 0, 320}, {8, 1, 4, 0, 0, 0},
-        {8, 1, 2, 1, 112, 240}, {8, 1, 4, 1, 112, 240}, {8, 1, 2, 1, 112, 0}, {8, 1, 4, 1, 112, 0}, {8, 1, 2, 3, 224, 0}, {8, 1, 2, 3, 224, 320},
-        {8, 1, 4, 1, 160, 0}, {8, 1, 4, 1, 160, 320}, {8, 1, 2, 1, 64, 240}, {8, 1, 2, 2, 112, 240}, {8, 1, 2, 2, 208, 0}, {16, 1, 2, 1, 112, 240},
-        {16, 1, 2, 1, 208, 0}, {8, 1, 4, 1, 112, 480}, {8, 1, 1, 1, 112, 0}, {4, 1, 2, 2, 112, 0}, {4, 1, 4, 2, 112, 240},
-        {8, 2, 2, 1, 112, 240}, {8, 2, 4, 1, 112, 0}, {8, 4, 4, 1, 112, 0}, {4, 1, 2, 4, 208, 0}, {4, 1, 1, 2, 64, 0}, {2, 1, 2, 4, 64, 0},
-        {2, 1, 1, 2, 48, 0}, {1, 1, 1, 4, 32, 0}, {1, 1, 4, 2, 16, 0},
+        {8, 1, 4, 0, 0, 0}, {8, 1, 4, 1, 208, 0}, {8, 1, 4, 0, 0, 1}, {8, 1, 8, 1, 208, 0}, {8, 1, 4, 1, 112, 0}, {8, 1, 4, 1, 112, 1},
+        {8, 1, 2, 0, 0, 0}, {8, 1, 4, 1, 160, 0}, {8, 1, 4, 2, 208, 0}, {8, 1, 4, 2, 208, 1}, {8, 1, 4, 1, 208, 1}, {8, 1, 2, 1, 72, 1},
+        {8, 1, 8, 0, 0, 0}, {8, 1, 2, 1, 112, 0}, {8, 1, 2, 1, 112, 1}, {4, 1, 4, 3, 208, 0}, {4, 1, 4, 3, 208, 1}, {4, 1, 8, 2, 208, 0},
+        {16, 1, 2, 1, 208, 0}, {16, 1, 4, 1, 208, 0}, {8, 2, 4, 1, 208, 0}, {8, 4, 4, 1, 208, 0}, {4, 1, 2, 4, 208, 0}, {4, 1, 1, 2, 64, 0},
+        {2, 1, 2, 4, 64, 0}, {2, 1, 1, 2, 48, 0}, {1, 1, 1, 4, 32, 0}, {1, 1, 4, 2, 16, 0},
     };
     static const Appetite many[] = {          /* rows of x that are read again by every block: more tiles for each reading */
-        {8, 4, 4, 1, 208, 240}, {8, 2, 2, 1, 208, 240}, {8, 1, 2, 1, 208, 240}, {4, 4, 4, 1, 208, 0}, {4, 2, 2, 2, 208, 0}, {8, 1, 1, 1, 112, 240},
-        {16, 2, 2, 1, 208, 0}, {4, 1, 1, 2, 208, 0},
+        {8, 4, 4, 1, 208, 0}, {8, 2, 4, 1, 208, 0}, {8, 1, 4, 1, 208, 0}, {8, 2, 2, 1, 208, 0}, {4, 4, 4, 1, 208, 0}, {4, 2, 2, 2, 208, 0},
+        {8, 1, 1, 1, 112, 0}, {16, 2, 2, 1, 208, 0}, {4, 1, 1, 2, 208, 0},
     };
     bool sets = rows_of(p) > 2 * COLUMNS;
     uint32_t n = 0, shapes = sets ? sizeof many / sizeof *many : sizeof few / sizeof *few;

@@ -10,7 +10,7 @@ enum {
 };
 
 typedef struct {
-    int64_t warps, span, rounds, steps, stages, ahead, fetch;     /* of the schedule; span: row tiles of a part */
+    int64_t warps, span, rounds, steps, stages, ahead, let;       /* of the schedule; span: row tiles of a part */
     int64_t parts, tiles, sets, chains;             /* parts that are read; row tiles of all; sets of columns; sums of each */
     int64_t depth, turns;                           /* k; turns of a round */
     Dim start[MATMUL_PLACES], columns;              /* where a part begins; how many columns each has */

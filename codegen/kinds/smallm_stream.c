@@ -18,7 +18,7 @@ SmallmTurn smallm_turn_at(const SmallmStream *s, Dim q)
 
 Dim smallm_clamped(DimPool *p, Dim i, Dim extent) { return dim_min(p, i, dim_add_const(p, extent, -1)); }
 
-/* The thread's piece of step j of a turn, in a row of the matrix, as a flat position in its buffer. */
+/* Element (row, k) of a matrix, as a flat position in its buffer. */
 static Dim position(const SmallmStream *s, const MatrixView *v, const SmallmTurn *t, Dim row, Dim k)
 {
     DimPool *p = s->x.p;
@@ -37,50 +37,42 @@ static KInst *in_depth(const SmallmStream *s, const SmallmTurn *t, Dim k)
 }
 
 /* ---- fragments ---------------------------------------------------------------------------------------------------------------- */
-/* Where the thread keeps piece number i of a turn. */
-static Dim place(const SmallmStream *s, Dim q, int64_t i)
+/* The first of the warp's places for a turn: tiles of 16 rows, a row the turn's k's one after the other, in chunks of 16 bytes. Of odd
+ * rows neighbouring groups of four chunks change places: whoever reads two rows at a time meets no bank twice. */
+static Dim place(const SmallmStream *s, Dim q)
 {
     DimPool *p = s->x.p;
-    int64_t pieces = s->z.steps * s->z.tiles * 2;
     Dim turn = dim_add(p, dim_mul_const(p, s->warp, s->z.stages), dim_mod(p, q, dim_const(p, s->z.stages)));
-    Dim at = dim_add(p, dim_mul_const(p, turn, pieces * PIECE), dim_mul_const(p, s->lane, 4));
-    return dim_add_const(p, at, i * PIECE);
+    return dim_mul_const(p, turn, s->z.steps * s->z.tiles * 2 * PIECE);
 }
 
-/* A row tile of the round: rows of the weights come 8 apart in a piece and the next. */
+static Dim chunk_place(const SmallmStream *s, Dim group, Dim in_group, Dim row)
+{
+    DimPool *p = s->x.p;
+    if (s->z.steps == 1)
+        return in_group;
+    Dim two = dim_const(p, 2), pair = dim_mul_const(p, dim_floordiv(p, group, two), 8);
+    return dim_add(p, dim_add(p, pair, in_group), dim_mul_const(p, dim_mod(p, dim_add(p, group, row), two), 4));
+}
+
+/* Row tiles of a turn: an instruction of the warp copies 8 / steps rows, as many bytes of each as there are in the turn. */
 static void ask_for_weights(const SmallmStream *s, Dim q)
 {
     DimPool *p = s->x.p;
     SmallmTurn t = smallm_turn_at(s, q);
-    for (int64_t j = 0; j < s->z.steps; j++) {
-        Dim k = piece_k(s, &t, j);
-        KInst *mask = in_depth(s, &t, k);
-        for (int64_t i = 0; i < s->z.tiles * 2; i++) {
-            Dim row = dim_add_const(p, dim_add(p, t.col0, s->quad), i / 2 % s->z.span * TILE + i % 2 * 8);
-            row = dim_add(p, smallm_clamped(p, row, s->z.columns), s->z.start[i / 2 / s->z.span]);
-            KInst *copy = k_copy_async(s->x.k, s->ring, place(s, q, j * s->z.tiles * 2 + i), s->w_buffer, position(s, &s->w, &t, row, k), mask);
-            copy->stream = true;
-        }
+    int64_t chunks = 4 * s->z.steps, rows = TILE / (2 * s->z.steps);
+    Dim line = dim_floordiv(p, s->lane, dim_const(p, chunks)), chunk = dim_mod(p, s->lane, dim_const(p, chunks));
+    Dim k = dim_add(p, t.k, dim_mul_const(p, chunk, 8));
+    Dim to = chunk_place(s, dim_floordiv(p, chunk, dim_const(p, 4)), dim_mod(p, chunk, dim_const(p, 4)), line);
+    to = dim_add(p, place(s, q), dim_add(p, dim_mul_const(p, line, 4 * chunks), dim_mul_const(p, to, 4)));
+    KInst *mask = in_depth(s, &t, k);
+    for (int64_t i = 0; i < s->z.tiles * 2 * s->z.steps; i++) {
+        int64_t tile = i / (2 * s->z.steps), first = i % (2 * s->z.steps) * rows;
+        Dim row = dim_add_const(p, dim_add(p, t.col0, line), tile % s->z.span * TILE + first);
+        row = dim_add(p, smallm_clamped(p, row, s->z.columns), s->z.start[tile / s->z.span]);
+        KInst *copy = k_copy_async(s->x.k, s->ring, dim_add_const(p, to, i * PIECE), s->w_buffer, position(s, &s->w, &t, row, k), mask);
+        copy->stream = true;
     }
-}
-
-/* Tells the second-level cache of a turn: a row a thread, all the block's k's of it. The last, ragged ones are left out. */
-static void fetch_weights(const SmallmStream *s, Dim q)
-{
-    DimPool *p = s->x.p;
-    Kernel *k = s->x.k;
-    SmallmTurn t = smallm_turn_at(s, q);
-    int64_t width = s->z.span * TILE, chunk = s->z.warps * s->z.steps * STEP;
-    Dim thread = s->x.b->thread, part = dim_min(p, dim_floordiv(p, thread, dim_const(p, width)), dim_const(p, s->z.parts - 1));
-    Dim first = dim_mul_const(p, dim_mod(p, q, dim_const(p, s->z.turns)), chunk), start = s->z.start[0];
-    Dim row = smallm_clamped(p, dim_add(p, t.col0, dim_mod(p, thread, dim_const(p, width))), s->z.columns);
-    if (s->z.parts > 1)
-        start = dim_add(p, start, dim_mul_const(p, part, s->z.start[1]->value - start->value));
-    KInst *mask = mask_and(k, smallm_unless_sure(k_test(k, thread, dim_const(p, s->z.tiles * TILE), 1)),
-                           smallm_unless_sure(k_test(k, dim_add_const(p, first, chunk - 1), s->x.depth, 1)));
-    Dim from = position(s, &s->w, &t, dim_add(p, row, start), first);
-    if (dim_divides(p, dim_const(p, 8), from))                    /* known to be aligned; it is only a hint */
-        k_prefetch(k, s->w_buffer, from, 2 * chunk, mask_and(k, t.there, mask));
 }
 
 typedef struct { KInst *at[MAX_STEPS * MAX_TILES * 2]; } Weights;      /* [step][tile][half] */
@@ -98,8 +90,18 @@ static void rows_at(const SmallmStream *s, Dim q, KInst **rows)
 static Weights weights_at(const SmallmStream *s, Dim q)
 {
     Weights w;
-    for (int64_t i = 0; i < s->z.steps * s->z.tiles * 2; i++)
-        w.at[i] = k_shared_load(s->x.k, s->ring, dim_add(s->x.p, place(s, q, i), kernel_lane(s->x.p, 4)), 4);
+    DimPool *p = s->x.p;
+    Dim turn = dim_add(p, place(s, q), kernel_lane(p, 4));
+    if (s->z.steps > 1)
+        k_warp_sync(s->x.k);                    /* others of the warp have copied what this thread reads */
+    for (int64_t i = 0; i < s->z.steps * s->z.tiles * 2; i++) {
+        int64_t step = i / (2 * s->z.tiles), half = i % (2 * s->z.tiles);
+        Dim row = dim_mul_const(p, s->quad, 16 * s->z.steps), chunk = chunk_place(s, dim_const(p, step), s->in_quad, s->quad);
+        Dim at = dim_add(p, turn, dim_add(p, row, dim_mul_const(p, chunk, 4)));
+        w.at[i] = k_shared_load(s->x.k, s->ring, dim_add_const(p, at, half * s->z.steps * PIECE), 4);
+    }
+    if (s->z.steps > 1)
+        k_warp_sync(s->x.k);                    /* and may copy there again */
     return w;
 }
 
@@ -127,15 +129,9 @@ SmallmRows smallm_begin(const SmallmStream *s)
     ask_for_weights(s, loop->var);
     k_copy_commit(k);
     k_loop_end(k, loop, NULL);
-    int64_t rest = s->z.rounds * s->z.turns - s->z.stages, fetch = rest < s->z.fetch ? rest : s->z.fetch;
-    if (fetch > 0) {
-        KInst *more = k_loop(k, "fetch", dim_const(s->x.p, s->z.stages), dim_const(s->x.p, s->z.stages + fetch), 1, NULL, 0, 1);
-        fetch_weights(s, more->var);
-        k_loop_end(k, more, NULL);
-    }
     if (early)
         k_wait(k);
-    if (s->z.stages == s->z.rounds * s->z.turns)
+    if (s->z.let || s->z.stages == s->z.rounds * s->z.turns)
         k_launch_next(k);
     SmallmRows x;
     for (int64_t i = 0; i < s->z.ahead; i++)
@@ -152,17 +148,13 @@ static void ask_ahead(const SmallmStream *s, Dim q)
         Dim ahead = dim_add_const(p, q, s->z.stages);
         KInst *some = k_if(k, k_test(k, ahead, n_turns(s), 1));
         ask_for_weights(s, smallm_clamped(p, ahead, n_turns(s)));
-        k_else(k, some, NULL, 0);
-        k_launch_next(k);
+        if (!s->z.let) {
+            k_else(k, some, NULL, 0);
+            k_launch_next(k);
+        }
         k_if_end(k, some, NULL, 0);
     }
     k_copy_commit(k);
-    if (s->z.fetch > 0 && s->z.stages + s->z.fetch < s->z.rounds * s->z.turns) {
-        Dim later = dim_add_const(p, q, s->z.stages + s->z.fetch);
-        KInst *some = k_if(k, k_test(k, later, n_turns(s), 1));
-        fetch_weights(s, smallm_clamped(p, later, n_turns(s)));
-        k_if_end(k, some, NULL, 0);
-    }
 }
 
 SmallmSums smallm_round(const SmallmStream *s, Dim round, SmallmRows *x)

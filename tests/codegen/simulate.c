@@ -11,7 +11,9 @@
 
 /* ---- one block, or the blocks of a cluster, in step: their threads one after the other ---------------------------------------- */
 enum { MANY = UINT32_MAX };
-typedef struct { uint32_t epoch, writer, read_epoch, reader, afar; } Mark;      /* reader MANY: several; afar: meeting of the cluster since another block wrote */
+/* Who wrote and who read last, since which barrier, and how often the thread's warp had met; reader, read_warp MANY: several. afar: meeting of
+ * the cluster since another block wrote. */
+typedef struct { uint32_t epoch, writer, met, read_epoch, reader, read_warp, read_met, afar; } Mark;
 typedef struct { const KInst *n; uint32_t thread; int64_t to; double words[4]; uint32_t group; } Copy;    /* group 0: not committed */
 typedef struct Sim {
     const Kernel *k;
@@ -24,6 +26,7 @@ typedef struct Sim {
     double **shared; Mark **marks;    /* block by block */
     Vec(Copy) copies;                 /* under way */
     uint32_t *commits;                /* groups a thread has committed */
+    uint32_t *met;                    /* a warp each: how often its threads have met */
     bool *waited, places_wait;        /* by thread: past a K_WAIT */
     bool *active;
     Map *syms;                        /* symbol -> int64 a thread */
@@ -156,20 +159,31 @@ static void store(Sim *s, const KInst *n, uint32_t t)
     }
 }
 
-/* Two threads at one place between two barriers, one of them writing. */
+/* Two threads at one place between two barriers, one of them writing; those of a warp may also meet. */
+static bool races(const Sim *s, const Mark *m, uint32_t t, bool writes)
+{
+    bool after_write = m->epoch == s->epoch && m->writer != t && (m->writer / 32 != t / 32 || m->met == s->met[t / 32]);
+    bool after_read = m->read_epoch == s->epoch && m->reader != t && (m->read_warp != t / 32 || m->read_met == s->met[t / 32]);
+    return after_write || (writes && after_read);
+}
+
 static void mark_shared(Sim *s, const KInst *n, uint32_t array, int64_t i, uint32_t t, bool writes)
 {
     Mark *m = &s->marks[array][i];
-    if ((m->epoch == s->epoch && m->writer != t) || (writes && m->read_epoch == s->epoch && m->reader != t))
+    if (races(s, m, t, writes))
         fail(s, n, "a race in shared memory");
     if (m->afar == s->meetings)
         fail(s, n, "touches what another block of the cluster has written, before they have met");
     if (writes) {
         m->epoch = s->epoch;
         m->writer = t;
+        m->met = s->met[t / 32];
     } else {
-        m->reader = m->read_epoch == s->epoch && m->reader != t ? MANY : t;
+        bool again = m->read_epoch == s->epoch;
+        m->reader = again && m->reader != t ? MANY : t;
+        m->read_warp = again && m->read_warp != t / 32 ? MANY : t / 32;
         m->read_epoch = s->epoch;
+        m->read_met = s->met[t / 32];
     }
 }
 
@@ -212,13 +226,6 @@ static void copy_async(Sim *s, const KInst *n, uint32_t t)
         s->shared[n->i][c.to + l] = NAN;
     }
     vec_push(s->a, &s->copies, c);
-}
-
-static void prefetch(Sim *s, const KInst *n, uint32_t t)
-{
-    int64_t i = value_of(s, n->index, t), count = n->i / dtype_bytes(s->k->buffers.data[n->buffer].dtype);
-    if (!masked_off(s, n, 0, t, 0) && !too_early(s, n, t) && (i < 0 || i + count > s->counts[n->buffer]))
-        fail(s, n, "prefetch out of bounds");
 }
 
 static void copy_commit(Sim *s, uint32_t t)
@@ -423,7 +430,7 @@ static void run_thread(Sim *s, const KInst *n, uint32_t t)
     case K_CARRY: case K_RESULT: memcpy(v, carried(s, n->of, (uint32_t)n->i, t), lanes * sizeof *v); return;
     case K_ATOMIC_ADD: atomic_add(s, n, t); return;
     case K_COPY_ASYNC:  copy_async(s, n, t); return;
-    case K_PREFETCH:    prefetch(s, n, t); return;
+    case K_WARP_SYNC:   s->met[t / 32] += t % 32 == 0; return;
     case K_COPY_COMMIT: copy_commit(s, t); return;
     case K_COPY_WAIT:   copy_wait(s, n, t); return;
     case K_WAIT:        s->waited[t] = true; return;
@@ -471,6 +478,7 @@ bool simulate_kernel(const Kernel *k, void *const *buffers, const int64_t *count
         s.active = arena_new_array(s.a, bool, threads);
         s.waited = arena_new_array(s.a, bool, threads);
         s.commits = arena_new_array(s.a, uint32_t, threads);
+        s.met = arena_new_array(s.a, uint32_t, threads / 32 + 1);
         s.places_wait = kernel_places_wait(k);
         s.shared = arena_new_array(s.a, double *, k->shared.n + 1);
         s.marks = arena_new_array(s.a, Mark *, k->shared.n + 1);
