@@ -395,7 +395,7 @@ KInst *k_lane_reduce(Kernel *k, Op op, KInst *a)
 
 KInst *k_shuffle_xor(Kernel *k, KInst *a, int mask)
 {
-    pawl_assert(mask >= 1 && mask < 32 && !k->host);
+    pawl_assert(mask >= 0 && mask < 32 && !k->host);
     KInst *n = add_inst(k, K_SHUFFLE_XOR, a->type.dtype, a->type.lanes);
     n->i = mask;
     set_args(k, n, &a, 1);

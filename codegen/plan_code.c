@@ -26,6 +26,10 @@ static void report_spills(Code *b, const Cubin *c)
 static bool attach_cubin(Code *b, const Cubin *c, const char *emitter)
 {
     report_spills(b, c);
+    if (c->lost)
+        return diag_error(b->cx->diags, PAWL_EXIT_UNSUPPORTED, LOC_NONE, "another schedule (pawl tune), or another version of CUDA, may do",
+                          "the assembler left a register out of %u of %s's instructions: the device would refuse them", c->lost,
+                          b->plan->kernels.data[0].name);
     attach(b, CODE_CUBIN, b->o->machine.arch, c->cubin, c->len, emitter);
     return true;
 }

@@ -297,6 +297,16 @@ static void print_signature(Cuda *c)
         cu_line(c, "const int %s = (int)%s_;", map_text(c, k->scalars.data[i]), map_text(c, k->scalars.data[i]));
 }
 
+static bool copies_to(const KBlock *b, uint32_t array)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        const KInst *n = b->data[i];
+        if ((n->kind == K_COPY_ASYNC && n->i == array) || copies_to(&n->body, array) || copies_to(&n->other, array))
+            return true;
+    }
+    return false;
+}
+
 static void print_shared(Cuda *c)
 {
     const Kernel *k = c->k;
@@ -316,6 +326,10 @@ static void print_shared(Cuda *c)
             cu_line(c, "%s *%s = reinterpret_cast<%s *>(%s + %u);", type, c->shared[i], type, base, offset / (k->gemm ? 1 : 16));
         else
             cu_line(c, "__shared__ alignas(16) %s %s[%u];", type, c->shared[i], s->count);
+        if (copies_to(&k->body, i)) {
+            c->copied[i] = cu_unique(c, arena_printf(c->arena, "%s_at", s->name));
+            cu_line(c, "const unsigned %s = shared_address(%s);", c->copied[i], c->shared[i]);
+        }
         offset += s->count * dtype_bytes(s->dtype);
     }
 }
@@ -358,6 +372,7 @@ static void print_kernel(Arena *a, StrBuf *out, const Kernel *k)
     c.dims = map_new(a);
     c.buffers = arena_new_array(a, const char *, k->buffers.n + 1);
     c.shared = arena_new_array(a, const char *, k->shared.n + 1);
+    c.copied = arena_new_array(a, const char *, k->shared.n + 1);
     c.maps = arena_new_array(a, const char *, k->maps.n + 1);
     for (size_t i = 0; k->gemm && i < sizeof gemm_words / sizeof *gemm_words; i++)
         cu_unique(&c, gemm_words[i]);

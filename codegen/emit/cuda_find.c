@@ -100,6 +100,19 @@ static const char *section_name(const char *base, size_t len, const Elf64_Shdr *
     return base + offset;
 }
 
+/* LDGSTS with a uniform register in its address (opcode 0xdae of sm_90) that has no number there: the field that it shares with the
+ * descriptor's, which is even wherever a kernel is sound, is 0 for both. */
+static uint32_t lost_registers(const char *code, uint64_t n)
+{
+    uint32_t lost = 0;
+    for (uint64_t i = 0; i + 16 <= n; i += 16) {
+        uint64_t word[2];
+        memcpy(word, code + i, sizeof word);
+        lost += (word[0] & 0xfff) == 0xdae && (word[1] & 0x3f) == 0;
+    }
+    return lost;
+}
+
 /* .text.KERNEL: registers in the upper byte of sh_info; .nv.shared.KERNEL: its size. */
 static void read_sections(Cubin *c)
 {
@@ -118,6 +131,8 @@ static void read_sections(Cubin *c)
         const char *name = section_name(base, c->len, &names, s.sh_name);
         if (strncmp(name, ".text.", 6) == 0 && s.sh_info >> 24 > c->registers)
             c->registers = s.sh_info >> 24;
+        if (strncmp(name, ".text.", 6) == 0 && s.sh_offset < c->len && s.sh_size <= c->len - s.sh_offset)
+            c->lost += lost_registers(base + s.sh_offset, s.sh_size);
         if (strncmp(name, ".nv.shared.", 11) == 0 && strstr(name, "reserved") == NULL && s.sh_size > c->shared_bytes)
             c->shared_bytes = (uint32_t)s.sh_size;
     }

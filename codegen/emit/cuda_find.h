@@ -10,5 +10,6 @@ bool cuda_library(const char *variable, const char *const *names, const CudaSymb
                   size_t cap);
 /* A file below the CUDA toolkits of this machine ("bin/ptxas"), or from $variable; false when there is none. */
 bool cuda_toolkit_file(const char *variable, const char *below, char *out, size_t cap);
-/* Registers, spilled bytes and shared memory: the worst of a cubin's kernels, from its .nv.info sections and the log. */
+/* Registers, spilled bytes and shared memory: the worst of a cubin's kernels, from its .nv.info sections and the log; `lost`:
+ * asynchronous copies that ptxas 13.0 left a register out of, which the device refuses as illegal. */
 void cubin_usage(Cubin *c);

@@ -84,17 +84,23 @@ static const Helper fixed[] = {
      DEVICE "void cluster_arrive() { asm volatile(\"barrier.cluster.arrive.release.aligned;\" ::: \"memory\"); }\n"},
     {"cluster_arrive_relaxed", DEVICE "void cluster_arrive_relaxed() { asm volatile(\"barrier.cluster.arrive.relaxed.aligned;\"); }\n"},
     {"cluster_wait", DEVICE "void cluster_wait() { asm volatile(\"barrier.cluster.wait.acquire.aligned;\" ::: \"memory\"); }\n"},
+    {"shared_address",
+     "/* Where it lies, in a register of the thread. (What all threads agree on, ptxas 13.0 keeps in a uniform register, may add that to the\n"
+     " * address of a copy, and then leaves it out of the instruction, which the device refuses. A shuffle's result is not uniform.) */\n"
+     DEVICE "unsigned shared_address(const void *p)\n{\n    unsigned at;\n"
+     "    asm volatile(\"shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;\"\n"
+     "                 : \"=r\"(at) : \"r\"((unsigned)__cvta_generic_to_shared(p)), \"r\"(threadIdx.x % 32));\n    return at;\n}\n"},
     {"copy_async",
      "/* Sixteen bytes to shared memory, on their way while the thread goes on; zeros where not `wanted`. */\n"
-     DEVICE "void copy_async(int *to, const void *from, bool wanted = true)\n{\n"
+     DEVICE "void copy_async(unsigned to, const void *from, bool wanted = true)\n{\n"
      "    asm volatile(\"cp.async.ca.shared.global [%0], [%1], 16, %2;\"\n"
-     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
+     "                 :: \"r\"(to), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0) : \"memory\");\n}\n"},
     {"copy_async_stream",
      "/* The same, past the first-level cache, and first to go from the second: what is read once displaces nothing that is wanted. */\n"
-     DEVICE "void copy_async_stream(int *to, const void *from, bool wanted = true)\n{\n    unsigned long long once;\n"
+     DEVICE "void copy_async_stream(unsigned to, const void *from, bool wanted = true)\n{\n    unsigned long long once;\n"
      "    asm(\"createpolicy.fractional.L2::evict_first.b64 %0, 1.0;\" : \"=l\"(once));\n"
      "    asm volatile(\"cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;\"\n"
-     "                 :: \"r\"((unsigned)__cvta_generic_to_shared(to)), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0), \"l\"(once)\n"
+     "                 :: \"r\"(to), \"l\"(__cvta_generic_to_global(from)), \"r\"(wanted ? 16 : 0), \"l\"(once)\n"
      "                 : \"memory\");\n}\n"},
     {"copy_commit", DEVICE "void copy_commit() { asm volatile(\"cp.async.commit_group;\" ::: \"memory\"); }\n"},
     {"copy_wait",

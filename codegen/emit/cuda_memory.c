@@ -166,7 +166,7 @@ void cu_print_copy_async(Cuda *c, const KInst *n)
 {
     Place p = place_of(c, n, 1);
     const char *from = pointer(c, &p, cu_shared_dim(c, p.access.base)), *tail = n->stream ? "_stream" : "";
-    const char *to = arena_printf(c->arena, "%s + %s", c->shared[n->i], cuda_in(c->arena, cu_dim(c, n->bound), PREC_MUL));
+    const char *to = arena_printf(c->arena, "%s + 4 * %s", c->copied[n->i], cuda_in(c->arena, cu_dim(c, n->bound), PREC_PRIMARY));
     if (n->n_args)
         cu_line(c, "copy_async%s(%s, %s, %s);", tail, to, from, cu_scalar(c, n->args[0]).text);
     else

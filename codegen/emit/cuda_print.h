@@ -18,7 +18,7 @@ typedef struct {
     StrBuf *out;
     int depth;
     bool wide;                      /* 64-bit indices */
-    const char **buffers, **shared, **maps;         /* by number: names */
+    const char **buffers, **shared, **copied, **maps;       /* by number: names; copied: shared arrays' addresses for copies */
     Expr *expr;                     /* by id: scalar expression, or one lane's where it does not depend on l */
     const char **array;             /* by id: name of the register array of a vector */
     const char **into;              /* by id: the variable of a loop or if that a held-back value is assigned to */

@@ -18,7 +18,7 @@ const char *host_arch(void);                                     /* best x86-64-
 char *emit_ptx(Arena *a, Diags *d, Kernel *const *k, uint32_t n, const char *arch);
 
 /* NVRTC, nvJitLink, ptxas: loaded or found at run time, each absence a sentence. */
-typedef struct { const void *cubin; size_t len; const char *log; uint32_t registers, spill_bytes, shared_bytes; double seconds; } Cubin;
+typedef struct { const void *cubin; size_t len; const char *log; uint32_t registers, spill_bytes, shared_bytes, lost; double seconds; } Cubin;
 bool nvrtc_available(const char **version_or_why_not);
 bool nvrtc_compile(Arena *a, Diags *d, const char *source, const char *name, const char *arch, Cubin *out);
 bool nvrtc_ptx(Arena *a, Diags *d, const char *source, const char *name, const char *arch, char **ptx);

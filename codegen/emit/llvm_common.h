@@ -23,7 +23,8 @@ typedef struct LlvmTarget {
     void (*barrier)(Llvm *L);
     void (*fence)(Llvm *L);
     LLVMValueRef (*of_block)(Llvm *L, LLVMValueRef shared, LLVMValueRef rank);         /* where another block of the cluster has it; NULL on the host */
-    void (*copy_async)(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream);     /* K_COPY_ASYNC; mask may be NULL */
+    /* K_COPY_ASYNC to element `at` of shared array `to`; mask may be NULL */
+    void (*copy_async)(Llvm *L, uint32_t to, LLVMValueRef at, LLVMValueRef from, LLVMValueRef mask, bool stream);
     void (*warp_sync)(Llvm *L);                 /* NULL on the host */
     void (*order)(Llvm *L, const KInst *n);     /* K_COPY_COMMIT, K_COPY_WAIT, K_WAIT, K_LAUNCH_NEXT, K_CLUSTER_ARRIVE and _WAIT; both NULL on the host */
     /* metadata of a load or store of kernel->buffers[buffer] */
@@ -44,6 +45,7 @@ struct Llvm {
     LLVMTypeRef index;              /* i64, or i32 where indices fit */
     LLVMValueRef *value;            /* by instruction id */
     LLVMValueRef *buffer, *shared;  /* pointers */
+    LLVMValueRef *copied;           /* shared arrays' addresses for copies; NULL until wanted */
     Map *dims;                      /* Dim -> value that dominates the current place */
     Vec(uint64_t) journal;          /* keys of `dims`, for scopes */
 };

@@ -233,8 +233,7 @@ LLVMValueRef ll_load_raw(Llvm *L, const KInst *n)
 void ll_copy_async(Llvm *L, const KInst *n)
 {
     Place p = place_of(L, n, 1);
-    LLVMValueRef at = ll_dim(L, n->bound), to = LLVMBuildInBoundsGEP2(L->b, ll_int(L, 32), L->shared[n->i], &at, 1, "");
-    L->target->copy_async(L, to, address(L, &p, n->index), n->n_args ? L->value[n->args[0]->id] : NULL, n->stream);
+    L->target->copy_async(L, (uint32_t)n->i, ll_dim(L, n->bound), address(L, &p, n->index), n->n_args ? L->value[n->args[0]->id] : NULL, n->stream);
 }
 
 static void store_if(Llvm *L, const Place *p, LLVMValueRef cond, LLVMValueRef lanes_mask, LLVMValueRef v)

@@ -193,11 +193,31 @@ static LLVMValueRef evict_first(Llvm *L)
     return LLVMBuildCall2(L->b, type, code, NULL, 0, "");
 }
 
-static void ptx_copy_async(Llvm *L, LLVMValueRef to, LLVMValueRef from, LLVMValueRef mask, bool stream)
+/* Where a shared array lies, in a register of the thread, found at the kernel's entry: see shared_address in cuda_helpers.c. */
+static LLVMValueRef shared_address(Llvm *L, uint32_t array)
+{
+    static const char text[] = "{\n.reg .b32 lane;\nmov.u32 lane, %laneid;\nshfl.sync.idx.b32 $0, $1, lane, 31, 0xffffffff;\n}", constraints[] = "=r,r";
+    if (L->copied[array])
+        return L->copied[array];
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(L->b), entry = LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here));
+    LLVMValueRef first = LLVMGetFirstInstruction(entry);
+    if (first)
+        LLVMPositionBuilderBefore(L->b, first);
+    LLVMTypeRef i32 = ll_int(L, 32), type = LLVMFunctionType(i32, &i32, 1, false);
+    LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, true, false, LLVMInlineAsmDialectATT, false);
+    LLVMValueRef at = LLVMBuildPtrToInt(L->b, L->shared[array], i32, "");
+    L->copied[array] = LLVMBuildCall2(L->b, type, code, &at, 1, "");
+    LLVMPositionBuilderAtEnd(L->b, here);
+    return L->copied[array];
+}
+
+static void ptx_copy_async(Llvm *L, uint32_t array, LLVMValueRef at, LLVMValueRef from, LLVMValueRef mask, bool stream)
 {
     LLVMTypeRef i32 = ll_int(L, 32);
     LLVMValueRef all = LLVMConstInt(i32, 16, false), none = LLVMConstInt(i32, 0, false);
-    LLVMValueRef args[4] = {LLVMBuildPtrToInt(L->b, to, i32, ""), from, mask ? LLVMBuildSelect(L->b, mask, all, none, "") : all};
+    LLVMValueRef four = LLVMConstInt(i32, 4, false), offset = LLVMBuildMul(L->b, LLVMBuildIntCast2(L->b, at, i32, true, ""), four, "");
+    LLVMValueRef to = LLVMBuildAdd(L->b, shared_address(L, array), offset, "");
+    LLVMValueRef args[4] = {to, from, mask ? LLVMBuildSelect(L->b, mask, all, none, "") : all};
     if (!stream) {
         statement(L, "cp.async.ca.shared.global [$0], [$1], 16, $2;", args, 3, "r,l,r");
         return;
@@ -349,6 +369,7 @@ static void lower_kernel(Llvm *L, const Kernel *k)
     L->value = arena_new_array(L->arena, LLVMValueRef, k->n_ids + 1);
     L->buffer = arena_new_array(L->arena, LLVMValueRef, k->buffers.n + 1);
     L->shared = arena_new_array(L->arena, LLVMValueRef, k->shared.n + 1);
+    L->copied = arena_new_array(L->arena, LLVMValueRef, k->shared.n + 1);
     L->dims = map_new(L->arena);
     L->journal.n = 0;
     declare_kernel(L);

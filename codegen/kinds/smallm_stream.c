@@ -64,7 +64,10 @@ static void ask_for_weights(const SmallmStream *s, Dim q)
     Dim line = dim_floordiv(p, s->lane, dim_const(p, chunks)), chunk = dim_mod(p, s->lane, dim_const(p, chunks));
     Dim k = dim_add(p, t.k, dim_mul_const(p, chunk, 8));
     Dim to = chunk_place(s, dim_floordiv(p, chunk, dim_const(p, 4)), dim_mod(p, chunk, dim_const(p, 4)), line);
-    to = dim_add(p, place(s, q), dim_add(p, dim_mul_const(p, line, 4 * chunks), dim_mul_const(p, to, 4)));
+    to = dim_add(p, dim_floordiv(p, place(s, q), dim_const(p, 4)), dim_add(p, dim_mul_const(p, line, chunks), to));
+    /* By way of a shuffle, which changes nothing, in one register: ptxas 13.0 leaves the number of a uniform one out of LDGSTS. */
+    KInst *own = k_shuffle_xor(s->x.k, k_index(s->x.k, to, DT_I32, 1), 0);
+    to = dim_mul_const(p, k_bind(s->x.k, own, "to", 0, s->z.warps * s->z.stages * s->z.steps * s->z.tiles * PIECE / 2 - 1), 4);
     KInst *mask = in_depth(s, &t, k);
     for (int64_t i = 0; i < s->z.tiles * 2 * s->z.steps; i++) {
         int64_t tile = i / (2 * s->z.steps), first = i % (2 * s->z.steps) * rows;

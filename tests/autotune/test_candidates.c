@@ -14,6 +14,15 @@ static const char *const bf16_task =
     "outputs: [y]\n"
     "numerics: bf16\n"
     "workloads: {w: {}}\n";
+static const char *const decode_task =
+    "task: product\n"
+    "inputs: {x: 'bf16[8, 1024]'}\n"
+    "params: {w: 'bf16[4096, 1024]'}\n"
+    "graph: |\n"
+    "  %y = gelu(linear(%x, %w))\n"
+    "outputs: [y]\n"
+    "numerics: bf16\n"
+    "workloads: {w: {}}\n";
 static const char *const fp32_task =
     "task: product\n"
     "inputs: {x: 'f32[512, 1024]', v: 'f32[1024, 768]'}\n"
@@ -99,6 +108,19 @@ static void tiles_and_the_library_share(void **state)
     assert_int_equal(count(s, n, "gemm"), 0);
 }
 
+static void the_kind_for_few_rows_has_its_share(void **state)
+{
+    uint32_t n;
+    double uncertainty;
+    compile(decode_task);
+    const Group *g = product_of(OP_MATMUL);
+    assert_non_null(g);
+    Schedule *s = pick_schedules(cx, g, &o.codegen, 12, cx->arena, &n, &uncertainty);
+    assert_int_equal(count(s, n, "library"), 4);
+    assert_int_equal(count(s, n, "smallm"), 4);
+    assert_int_equal(count(s, n, "gemm"), 4);
+}
+
 /* Negative scales would send the kernel to its slow way; normal noise has as many of those as positive ones. */
 static void pieces_look_like_pieces(void **state)
 {
@@ -165,6 +187,7 @@ static void groups_have_their_share(void **state)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(tiles_and_the_library_share), TEST(pieces_look_like_pieces), TEST(groups_have_their_share)};
+    const struct CMUnitTest tests[] = {TEST(tiles_and_the_library_share), TEST(the_kind_for_few_rows_has_its_share), TEST(pieces_look_like_pieces),
+                                       TEST(groups_have_their_share)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

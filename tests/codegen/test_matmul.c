@@ -112,10 +112,10 @@ static bool compiles(Kernel *k, const char *arch, void *arg)
     Cubin c;
     const char *assembler;
     char *ptx = emit_ptx(cx->arena, cx->diags, &k, 1, arch);
-    bool ok = ptx && (!assembler_available(&assembler) || (ptx_assemble(cx->arena, cx->diags, ptx, arch, &c) && !c.spill_bytes));
+    bool ok = ptx && (!assembler_available(&assembler) || (ptx_assemble(cx->arena, cx->diags, ptx, arch, &c) && !c.spill_bytes && !c.lost));
     (void)arg;
     if (ok && nvrtc_available(NULL))
-        ok = nvrtc_compile(cx->arena, cx->diags, emit_cuda(cx->arena, &k, 1), k->name, arch, &c) && !c.spill_bytes;
+        ok = nvrtc_compile(cx->arena, cx->diags, emit_cuda(cx->arena, &k, 1), k->name, arch, &c) && !c.spill_bytes && !c.lost;
     return ok;
 }
 
