@@ -92,6 +92,7 @@ struct GemmSm90 : GemmShare<GemmSm90<FORMAT, BM, BN, BK, STAGES, CLUSTER, SPLITS
                 gemm_prefetch(a_lo);
                 gemm_prefetch(b_lo);
             }
+            #pragma unroll 1
             for (int i = 0; i < STAGES; i++) {
                 gemm_barrier_init(full + 8 * i, 1);
                 gemm_barrier_init(empty + 8 * i, 4 * (PINGPONG ? 1 : GROUPS) * CLUSTER);

@@ -8,6 +8,7 @@
  *
  * With bulk stores the piece is not staged: pairs of sums are worked on in registers, results go to boxes in shared memory, and those
  * out by the copy engine. */
+#include "codegen/group_form.h"
 #include "codegen/kinds/gemm_epilogue.h"
 #include "codegen/kinds/product.h"
 
@@ -45,13 +46,13 @@ typedef struct {
     const Spot *at;                      /* where elements of the product are looked for */
 } Finish;
 
-static Spot spot_at(Finish *e, uint32_t pass)
+/* A pass takes `down` rows, the first of which `from` says, of the columns from `over` on. */
+static Spot spot_at(Finish *e, Dim from, uint32_t over)
 {
     DimPool *p = e->p;
     const KGemm *g = e->g;
     Dim columns = e->reads->columns;
-    uint32_t over = pass / (GEMM_PIECE_ROWS / e->down) * e->across * e->lanes;         /* a pass takes `down` rows of the next columns */
-    Dim r = dim_add_const(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), pass % (GEMM_PIECE_ROWS / e->down) * e->down);
+    Dim r = dim_add(p, dim_floordiv(p, g->lane, dim_const(p, e->across)), from);
     Dim c = dim_add_const(p, dim_mul_const(p, dim_mod(p, g->lane, dim_const(p, e->across)), e->lanes), over);
     Dim row = dim_add(p, g->row, r), first = dim_add(p, dim_mul_const(p, e->piece, g->width), c), l = kernel_lane(p, e->lanes);
     bool vectors = dim_divides(p, dim_const(p, e->lanes), columns);
@@ -105,29 +106,47 @@ static Dim row_symbol(const Finish *e, const GroupAccess *a)
     return rest->kind == DIM_SYM && rest->lo == 0 && rest->hi == e->reads->row - 1 ? rest : NULL;
 }
 
+/* Where an access of the group is at a spot. False: it may be outside of the value. */
+static bool access_at(const Finish *e, const Spot *s, const GroupAccess *a, Index *from)
+{
+    Dim coords[MAX_RANK], r;
+    Index at = a->at;
+    coords_at(e, s, coords);
+    bool in_bounds = group_access_plain(e->p, e->group, a);
+    if (!in_bounds && e->reads->row && (r = row_symbol(e, a))) {
+        for (uint32_t d = 0; d < node_rank(a->node); d++)
+            at.d[d] = dim_subst(e->p, at.d[d], &(DimSubst){r, within_row(e, s->col)}, 1);
+        in_bounds = true;
+    }
+    *from = group_at(e->p, e->group, &at, node_rank(a->node), coords);
+    for (uint32_t d = 0; d < node_rank(a->node); d++)
+        in_bounds &= from->d[d]->lo >= 0 && a->at.d[d]->hi < a->node->type.shape.d[d]->hi;
+    return in_bounds;
+}
+
 /* What the outputs and reductions need beside the product is on its way while other rows are worked on. */
 static void load_early(Finish *e, const Spot *s)
 {
     GroupAccesses all = group_accesses(e->b->problem.cx, e->group);
-    Dim coords[MAX_RANK], r;
-    coords_at(e, s, coords);
+    Index from;
     lower_mask(e->b->l, s->mask);
-    for (uint32_t i = 0; i < all.n; i++) {
-        const Node *n = all.a[i].node;
-        Index at = all.a[i].at;
-        bool in_bounds = group_access_plain(e->p, e->group, &all.a[i]);
-        if (!in_bounds && e->reads->row && (r = row_symbol(e, &all.a[i]))) {
-            for (uint32_t d = 0; d < node_rank(n); d++)
-                at.d[d] = dim_subst(e->p, at.d[d], &(DimSubst){r, within_row(e, s->col)}, 1);
-            in_bounds = true;
-        }
-        Index from = group_at(e->p, e->group, &at, node_rank(n), coords);
-        for (uint32_t d = 0; d < node_rank(n); d++)
-            in_bounds &= from.d[d]->lo >= 0 && all.a[i].at.d[d]->hi < n->type.shape.d[d]->hi;
-        if (in_bounds)
-            lower_value(e->b->l, n, &from, e->lanes);
-    }
+    for (uint32_t i = 0; i < all.n; i++)
+        if (access_at(e, s, &all.a[i], &from))
+            lower_value(e->b->l, all.a[i].node, &from, e->lanes);
     lower_mask(e->b->l, NULL);
+}
+
+/* Do two passes load the same? Then it is loaded once, early. */
+static bool loads_alike(const Finish *e, const Spot *s, const Spot *other)
+{
+    GroupAccesses all = group_accesses(e->b->problem.cx, e->group);
+    bool alike = s->mask == other->mask;
+    for (uint32_t i = 0; i < all.n; i++) {
+        Index a, b;
+        if (access_at(e, s, &all.a[i], &a) && access_at(e, other, &all.a[i], &b))
+            alike &= memcmp(a.d, b.d, sizeof(Dim) * node_rank(all.a[i].node)) == 0;
+    }
+    return alike;
 }
 
 /* A row's threads are neighbours in a warp: sums over lanes, then over threads. */
@@ -237,6 +256,64 @@ static void finish(Finish *e, const Spot *s, uint32_t pass)
     lower_find(e->b->l, e->n, NULL, NULL);
 }
 
+/* All of a piece that is held in registers, which have no addresses. */
+static void at_once(Finish *e)
+{
+    Spot s[MOST_PASSES];
+    uint32_t passes = GEMM_PIECE_ROWS * e->g->width / (32 * e->lanes), down = GEMM_PIECE_ROWS / e->down;
+    for (uint32_t i = 0; i < passes; i++) {
+        s[i] = spot_at(e, dim_const(e->p, i % down * e->down), i / down * e->across * e->lanes);
+        load_early(e, &s[i]);
+    }
+    k_bulk_wait(e->k, 1);
+    for (uint32_t i = 0; i < passes; i++)
+        finish(e, &s[i], i);
+    store_boxes(e);
+}
+
+/* Passes over a staged piece in a turn of a loop. All of them where they are little code: they hide each other's latency. Where elements
+ * are much work, those of a vector do, and more of them only take long to compile, and registers. What differs between rows is loaded
+ * for all passes at the start. */
+static uint32_t passes_in_turn(Finish *e, uint32_t passes)
+{
+    enum { ENOUGH = 128 };                                 /* operations */
+    uint32_t least = e->reads->row ? 2 : 1;                /* reductions wait for each other's lanes */
+    float cost = 0;
+    for (uint32_t i = 0; i < e->group->nodes.n; i++)
+        cost += group_op_cost(e->group->nodes.data[i]) * (float)e->lanes;
+    if (passes == 1 || (float)passes * cost <= ENOUGH)
+        return passes;
+    Spot s = spot_at(e, dim_const(e->p, 0), 0), next = spot_at(e, dim_const(e->p, e->down), 0);
+    if (!loads_alike(e, &s, &next))
+        return passes;
+    while (passes > least && (float)passes * cost > ENOUGH)
+        passes /= 2;
+    return passes;
+}
+
+static void in_turns(Finish *e)
+{
+    Spot s[GEMM_PIECE_ROWS];
+    uint32_t passes = GEMM_PIECE_ROWS / e->down, together = passes_in_turn(e, passes);
+    KInst *loop = NULL;
+    if (together < passes) {
+        Spot first = spot_at(e, dim_const(e->p, 0), 0);
+        load_early(e, &first);
+        lower_scope(e->b->l);
+        loop = k_loop(e->k, "rows", dim_const(e->p, 0), dim_const(e->p, GEMM_PIECE_ROWS), together * e->down, NULL, 0, 1);
+    }
+    for (uint32_t i = 0; i < together; i++) {
+        s[i] = spot_at(e, dim_add_const(e->p, loop ? loop->var : dim_const(e->p, 0), i * e->down), 0);
+        load_early(e, &s[i]);
+    }
+    for (uint32_t i = 0; i < together; i++)
+        finish(e, &s[i], i);
+    if (loop) {
+        k_loop_end(e->k, loop, NULL);
+        lower_scope_end(e->b->l);
+    }
+}
+
 /* The pieces of one reader, whose columns begin at column `from` of the template. */
 static void finish_reader(KindBuild *b, const KGemm *g, const GemmReader *reader, Dim from, const GemmBox *boxes)
 {
@@ -250,18 +327,10 @@ static void finish_reader(KindBuild *b, const KGemm *g, const GemmReader *reader
     Dim pieces = dim_ceildiv(e.p, reader->reads.columns, dim_const(e.p, g->width));
     KInst *number = k_index(e.k, dim_floordiv(e.p, dim_sub(e.p, g->col, from), dim_const(e.p, g->width)), DT_I64, 1);
     e.piece = k_bind(e.k, number, "piece", 0, pieces->hi == INT64_MAX ? INT64_MAX : pieces->hi - 1);
-    Spot s[MOST_PASSES];
-    uint32_t passes = GEMM_PIECE_ROWS * g->width / (32 * lanes);
-    for (uint32_t i = 0; i < passes; i++) {
-        s[i] = spot_at(&e, i);
-        load_early(&e, &s[i]);
-    }
     if (g->bulk)
-        k_bulk_wait(e.k, 1);
-    for (uint32_t i = 0; i < passes; i++)
-        finish(&e, &s[i], i);
-    if (g->bulk)
-        store_boxes(&e);
+        at_once(&e);
+    else
+        in_turns(&e);
 }
 
 void gemm_epilogue(KindBuild *b, const KGemm *g, const GemmReader *readers, uint32_t n, Dim base, const GemmBox *boxes)
