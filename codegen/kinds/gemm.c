@@ -163,7 +163,7 @@ static double predict(const KindProblem *p, const Problem *x, const Schedule *s)
 {
     KGemm g = shape_of(p, x, s);
     GemmSize size = {.m = (double)dim_typical(x->m), .n = (double)dim_typical(x->n), .k = (double)dim_typical(x->k),
-                     .batch = (double)dim_typical(x->batch), .aligned = x->aligned,
+                     .batch = (double)dim_typical(x->batch), .aligned = x->aligned, .shared = x->readers > 1,
                      .groups = x->groups ? (double)dim_typical(x->groups) : 0,
                      .bytes = (double)dim_typical(p->g->bytes_read) + (double)dim_typical(p->g->bytes_written)};
     double operands = (size.m + (double)dim_typical(x->whole) * (size.groups ? size.groups : 1)) * size.k * size.batch * x->size;

@@ -9,6 +9,7 @@ typedef struct GemmSize {
     bool   aligned;                     /* rows of both operands begin at multiples of 128 bytes */
     double groups;                      /* of rows, each against its own matrix; 0: none */
     double beside;                      /* bytes read beside the operands, an element of the result */
+    bool   shared;                      /* several groups read the product in its epilogue, by short rows */
 } GemmSize;
 
 /* Seconds, the launch included. Of `g` its format and tile. */
