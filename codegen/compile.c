@@ -52,10 +52,7 @@ static uint32_t member_picks(const CompileOptions *o, ChoicePick *out)
 
 typedef struct { double best, first; bool tried, matters; } Trial;
 
-/* What a rewrite must be predicted to gain before it is taken unmeasured: the model is wrong by as much. */
-#define SURE_GAIN 0.1
-
-/* Leaves in picks[i] the alternative that the machine model prefers clearly, the others as picked so far. */
+/* Leaves in picks[i] the alternative that the machine model prefers, the others as picked so far. */
 static Trial try_choice(Context *cx, const Graph *g, const CodegenOptions *codegen, const ChoiceInfo *choice, ChoicePick *picks,
                         uint32_t n, uint32_t i)
 {
@@ -72,12 +69,12 @@ static Trial try_choice(Context *cx, const Graph *g, const CodegenOptions *codeg
             winner = a;
         }
     }
-    picks[i].alternative = t.first < 0 || t.best < (1 - SURE_GAIN) * t.first ? winner : 0;
+    picks[i].alternative = winner;
     return t;
 }
 
 /* Choices with a pick (measured, or the user's) take it. The others are tried one at a time under the machine model, the rest as
- * picked so far; the unrewritten form stays unless another is predicted to be clearly faster. What made no difference is tried again at the
+ * picked so far; the unrewritten form stays unless another is predicted to be faster. What made no difference is tried again at the
  * end: it may lie inside an alternative that was picked later. */
 static bool settle_choices(Context *cx, const Graph *g, const CompileOptions *o, const CodegenOptions *codegen, Compiled *out)
 {

@@ -256,7 +256,7 @@ struct GemmShare {
     __device__ __forceinline__ float exact(const float *y, const float *x, long long step_y, long long step_x, long long distance, int n) const
     {
         float sums[LINES] = {};
-        #pragma unroll 1
+        #pragma unroll 4                                               // 36 loads under way: a line is alone with its latency
         for (int k = lane; k < n; k += 32) {
             const float *at = x + k * step_x;
             const float one = y[k * step_y];
