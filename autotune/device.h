@@ -7,7 +7,7 @@
 /* Raised when a kind's space or the meaning of a schedule changes, and when an emitter's code changes speed: what was measured
  * before is then measured again. */
 #define TUNE_SPACE_VERSION   11
-#define TUNE_EMITTER_VERSION 10
+#define TUNE_EMITTER_VERSION 11
 
 typedef struct TuneDevice {
     PlanTarget target;
