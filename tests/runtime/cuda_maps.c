@@ -199,9 +199,9 @@ void test_maps_host_time(void **state)
         for (int turn = 0; turn < 2; turn++) {
             c.turn = turn;
             require(g, cuda_time_host(t, enqueue_call, &c, 500, &us[turn], g->cx->diags));
-            assert_true(!on_gpu || us[turn] <= 10);
         }
         print_message("  host time of one call, %s: %.2f us, %.2f us where its input moves\n", graph ? "a graph" : "three launches", us[0], us[1]);
+        assert_true(!on_gpu || (us[0] <= 10 && us[1] <= 10));
         executor_cuda.close(g->e);                     /* its stream is the timer's */
         g->e = NULL;
         set_free(g, &a);
