@@ -2,6 +2,7 @@
  * kernels of kind gemm and as kernels behind a product, on the simulator against the evaluator. */
 #include "codegen/emit/emit.h"
 #include "tests/codegen/run_graph.h"
+#include "tests/passes/picks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,12 +68,7 @@ static Groups *groups_of(Context *cx, const char *text)
     PassOptions po = {.verify = true, .piece = 64, .f16_products = true, .split_work = 1, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}};
     if (!g || !machine_cuda(cx, "sm_90a", &o.machine) || !pipeline_run(g, &po, NULL))
         return NULL;
-    uint32_t n;
-    ChoiceInfo *list = choices_list(g, cx->scratch, &n);
-    ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        pick[i] = (ChoicePick){list[i].id, list[i].n_alternatives - 1};
-    return groups_form(cx, choices_resolve(g, pick, n), &o);
+    return groups_form(cx, last_alternatives(cx, g, NULL), &o);
 }
 
 static void check_groups(const Case *c)

@@ -6,6 +6,7 @@
 #include "ir/text.h"
 #include "passes/pass.h"
 #include "runtime/executor.h"
+#include "tests/passes/picks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -58,14 +59,7 @@ static bool forced(void *arg, const Group *g, Schedule *out)
 static Graph *in_pieces(Context *cx, Graph *g)
 {
     PassOptions po = {.f16_products = true, .split_work = 1, .numerics = {NUM_FP32, NUM_FP32, NUM_FP32, 0}};
-    uint32_t n;
-    if (!pipeline_run(g, &po, NULL))
-        return NULL;
-    ChoiceInfo *list = choices_list(g, cx->scratch, &n);
-    ChoicePick *pick = arena_new_array(cx->scratch, ChoicePick, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        pick[i] = (ChoicePick){list[i].id, list[i].n_alternatives - 1};
-    return choices_resolve(g, pick, n);
+    return pipeline_run(g, &po, NULL) ? last_alternatives(cx, g, NULL) : NULL;
 }
 
 static Plan *plan_of(Context *cx, const Case *c, const char *schedule, const char *arch)

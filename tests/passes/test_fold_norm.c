@@ -2,6 +2,7 @@
  * weights near the ends of the range and beyond. */
 #include "ir/identity.h"
 #include "passes_fixture.h"
+#include "tests/passes/picks.h"
 
 static PassOptions folding(NumClass c)
 {
@@ -17,16 +18,6 @@ static uint32_t offers(const Graph *g)
     for (uint32_t i = 0; i < g->nodes.n; i++)
         n += g->nodes.data[i]->op == OP_CHOICE && !strncmp(node_attr(g->nodes.data[i], ATTR_ID)->s, "fold_norm@", 10);
     return n;
-}
-
-static Graph *folded(Context *cx, const Graph *g)
-{
-    uint32_t n;
-    ChoiceInfo *list = choices_list(g, cx->arena, &n);
-    ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        picks[i] = (ChoicePick){list[i].id, list[i].n_alternatives - 1};
-    return choices_resolve(g, picks, n);
 }
 
 /* ---- where ------------------------------------------------------------------------------------------------------------------------ */
@@ -82,7 +73,7 @@ static void same_meaning(void **state)
         Graph *before = parse(cx, text), *g = parse(cx, text);
         PassOptions o = folding(places[i].c);
         must_run(g, &o, NULL);
-        Graph *after = folded(cx, g);
+        Graph *after = last_alternatives(cx, g, NULL);
         assert_same_meaning(before, after, cx->arena);
         IdentityReport r;
         IdentityOptions io = {.trials = 8};
@@ -159,7 +150,7 @@ static void errors(void **state)
         PassOptions o = folding(NUM_BF16);
         must_run(g, &o, NULL);
         assert_int_equal(offers(g), 1);
-        Graph *after = folded(cx, g);
+        Graph *after = last_alternatives(cx, g, NULL);
         Tensor **in = draw_inputs(before, cx->arena);
         for (uint32_t k = 0; k < before->inputs.n; k++)
             fill(in[k], before->inputs.data[k].name, s);

@@ -2,6 +2,7 @@
  * infinities and NaN. */
 #include "ir/identity.h"
 #include "passes_fixture.h"
+#include "tests/passes/picks.h"
 
 static PassOptions tiling(NumClass c, uint32_t piece)
 {
@@ -17,16 +18,6 @@ static uint32_t count_op(const Graph *g, Op op)
     for (uint32_t i = 0; i < g->nodes.n; i++)
         n += g->nodes.data[i]->op == op;
     return n;
-}
-
-static Graph *tiled(Context *cx, const Graph *g)
-{
-    uint32_t n;
-    ChoiceInfo *list = choices_list(g, cx->arena, &n);
-    ChoicePick *picks = arena_new_array(cx->arena, ChoicePick, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        picks[i] = (ChoicePick){list[i].id, !strcmp(list[i].rule, "tile_reductions")};
-    return choices_resolve(g, picks, n);
 }
 
 /* ---- where ------------------------------------------------------------------------------------------------------------------------ */
@@ -91,7 +82,7 @@ static void same_algebra(void **state)
         PassOptions o = tiling(NUM_FP32, 64);
         must_run(g, &o, NULL);
         assert_true(count_op(g, OP_CHOICE) > 0);
-        Graph *after = tiled(cx, g);
+        Graph *after = last_alternatives(cx, g, "tile_reductions");
         IdentityReport r;
         IdentityOptions io = {.trials = 8};
         assert_true(residue_compare_graphs(before, after, &io, cx->arena, &r));
@@ -138,7 +129,7 @@ static void not_finite(void **state)
         Graph *before = graph_specialise(parse(cx, text), &rows, 1), *g = parse(cx, text);
         PassOptions o = tiling(NUM_FP32, 64);
         must_run(g, &o, NULL);
-        Graph *after = graph_specialise(tiled(cx, g), &rows, 1);
+        Graph *after = graph_specialise(last_alternatives(cx, g, "tile_reductions"), &rows, 1);
         Tensor **in = draw_inputs(before, cx->arena);
         for (uint32_t k = 0; k < before->inputs.n; k++)
             if (!strcmp(before->inputs.data[k].name, "r"))
